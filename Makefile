@@ -1,0 +1,55 @@
+# The front door. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
+PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
+
+.PHONY: help setup demo test check lint types imports proto-check generate pins clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.done ## Make the environment in .venv
+
+$(VENV)/.done: requirements-dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+generate: setup ## Write both stub families anew from proto/
+	rm -rf generated && mkdir -p generated/answermesh/typed
+	$(PROTOC) --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+	  --python_out=generated --grpc_python_out=generated --mypy_out=quiet:generated --mypy_grpc_out=quiet:generated $(PROTOS)
+	PATH=$(abspath $(BIN)):$$PATH $(PROTOC) --python_betterproto_opt=typing.310 --python_betterproto_out=generated/answermesh/typed $(PROTOS)
+	rm -rf generated/answermesh/typed/google/api
+
+pins: setup ## Resolve the dependencies anew into the requirements files
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+	  --group dev --all-extras pyproject.toml -o requirements-dev.txt
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+proto-check: generate
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code --exclude-path proto/google
+	git diff --exit-code -- generated
+	test -z "$$(git status --porcelain -- generated)"
+
+check: lint types imports proto-check ## Lint, types, import floors, protos, stubs up to date
+
+clean: ## Remove the environment and what was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
