@@ -33,6 +33,12 @@ pins: setup ## Resolve the dependencies anew into the requirements files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
 	  --group dev --all-extras pyproject.toml -o requirements-dev.txt
 
+demo: setup ## Start a mesh, import sample documents, ask two questions, stop
+	$(BIN)/answermesh demo
+
+test: setup ## Run the tests
+	$(BIN)/pytest -q
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
