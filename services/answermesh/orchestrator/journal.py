@@ -1,0 +1,294 @@
+"""The journal: every event of every query, committed before anybody sees it.
+
+One writer takes all that waits, of all queries, into one transaction (group commit): a lone event is committed at once,
+and under load one commit carries many. The ledger and the queries' states change in that same transaction, since they
+follow from the events. Only the owner's fencing token lets events in.
+
+What was committed lately stays in memory, shared by all readers of the query. A reader that is further behind, or comes
+later, reads from the database; so a slow reader costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from answermesh.errors import Failure, Reason, not_found
+from answermesh.orchestrator import ledger
+from answermesh.orchestrator.queries import FINAL
+from answermesh.store import Store, Transaction, statements
+from answermesh.v1.query_pb2 import Query, QueryEvent
+
+SQL = statements("answermesh.orchestrator", "queries")
+log = logging.getLogger(__name__)
+
+# Events that may wait for the next commit, over all queries, before their writers are held back.
+MAX_WAITING = 4096
+# Events taken into one transaction at most: about 1 MB, a commit of a few milliseconds.
+MAX_COMMIT = 1000
+# Events of a running query kept for its readers.
+MAX_RECENT = 1024
+# Events read from the database at a time.
+PAGE = 256
+# How long the database may be away in mid-query; an embedded one restarts within about a second.
+OUTAGE_S = 15.0
+# How often a query of another orchestrator is looked at.
+POLL_S = 0.5
+# Quiet time after which a reader is told that the query lives.
+HEARTBEAT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event as it waits for its commit."""
+
+    log: QueryLog
+    event: QueryEvent
+
+
+class QueryLog:
+    """The events of one query that this process owns."""
+
+    def __init__(self, journal: Journal, tenant: str, record: Query, fence: int, last_sequence: int) -> None:
+        self.tenant = tenant
+        self.record = record
+        self.query_id = record.name.removeprefix("queries/")
+        self.fence = fence
+        # Why nothing more can be written, once that is so.
+        self.failure: Failure | None = None
+        self.committed = last_sequence
+        self.recent: deque[QueryEvent] = deque(maxlen=MAX_RECENT)
+        self._journal = journal
+        self._sequence = last_sequence
+        self._changed = asyncio.Event()
+
+    async def room(self) -> None:
+        """Wait while too many events of all queries wait. Raises the failure that ended the log, if one did."""
+        await self._journal.room()
+        if self.failure:
+            raise self.failure
+
+    def append(self, *events: QueryEvent) -> None:
+        """Number the events and queue them for the next commit. Who appends awaits `room` before.
+
+        Appending is synchronous so that what follows from an event always stands behind it, whoever waits for what.
+        """
+        now = Timestamp()
+        now.GetCurrentTime()
+        for event in events:
+            self._sequence += 1
+            event.query = self.record.name
+            event.sequence = self._sequence
+            event.event_time.CopyFrom(now)
+            if event.WhichOneof("event") == "query_ended":
+                event.query_ended.last_sequence = self._sequence
+            self._journal.put(Entry(self, event))
+
+    async def flush(self) -> None:
+        """Wait until all that was written is committed. Raises the failure that ended the log, if one did."""
+        while self.committed < self._sequence:
+            if self.failure:
+                raise self.failure
+            await self.wait()
+
+    async def wait(self) -> None:
+        """Wait for the next commit, or the log's end."""
+        await self._changed.wait()
+
+    def publish(self, events: Sequence[QueryEvent]) -> None:
+        """Show events that are committed now."""
+        self.recent.extend(events)
+        self.committed = events[-1].sequence
+        self._wake()
+
+    def fail(self, failure: Failure) -> None:
+        """Let nothing more be written."""
+        self.failure = self.failure or failure
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class Journal:
+    """Writes the events of the queries that this process owns, and reads those of any."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._logs: dict[tuple[str, str], QueryLog] = {}
+        self._waiting: deque[Entry] = deque()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def open(self, tenant: str, record: Query, fence: int, last_sequence: int) -> QueryLog:
+        """The log of a query that this process now owns with that token, going on after `last_sequence`."""
+        query_log = QueryLog(self, tenant, record, fence, last_sequence)
+        self._logs[tenant, query_log.query_id] = query_log
+        return query_log
+
+    def close(self, query_log: QueryLog) -> None:
+        """Forget a log; its readers go on from the database."""
+        self._logs.pop((query_log.tenant, query_log.query_id), None)
+        query_log.fail(Failure(Reason.INTERNAL, "The query's log is closed."))
+
+    def put(self, entry: Entry) -> None:
+        """Queue an event for the next commit."""
+        self._waiting.append(entry)
+        self._arrived.set()
+
+    async def room(self) -> None:
+        """Wait while more than MAX_WAITING events wait."""
+        while len(self._waiting) > MAX_WAITING:
+            self._room.clear()
+            await self._room.wait()
+
+    async def run(self) -> None:
+        """Commit what waits, for as long as the process lives."""
+        while True:
+            self._arrived.clear()
+            if not self._waiting:
+                await self._arrived.wait()
+            count = min(len(self._waiting), MAX_COMMIT)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            self._room.set()
+            if self._waiting:
+                self._arrived.set()
+            by_tenant: dict[str, list[Entry]] = {}
+            for entry in batch:
+                if entry.log.failure is None:
+                    by_tenant.setdefault(entry.log.tenant, []).append(entry)
+            for tenant, entries in by_tenant.items():
+                await self._commit(tenant, entries)
+
+    async def watch(self, tenant: str, query_id: str, after: int) -> AsyncGenerator[QueryEvent, None]:
+        """The events of a query after a sequence, with a heartbeat in quiet times; ends after the query's last.
+
+        Raises Failure(NOT_FOUND) for a query that does not exist, DATABASE_UNAVAILABLE where the database is away.
+        """
+        loop = asyncio.get_running_loop()
+        quiet_since = loop.time()
+        known = False
+        while True:
+            query_log = self._logs.get((tenant, query_id))
+            events = self._from_memory(query_log, after) if query_log else None
+            if events is None:
+                events = await self._from_database(tenant, query_id, after)
+                if not events and not known:
+                    await self._check_exists(tenant, query_id)
+            known = True
+            for event in events:
+                after = event.sequence
+                yield event
+                if event.WhichOneof("event") == "query_ended":
+                    return
+            if events:
+                quiet_since = loop.time()
+                continue
+            if query_log is None and await self._ended(tenant, query_id, after):
+                return
+            patience_s = quiet_since + HEARTBEAT_S - loop.time()
+            if query_log is None:
+                await asyncio.sleep(min(POLL_S, max(patience_s, 0.0)))
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(patience_s, 0.0)):
+                        await query_log.wait()
+            if loop.time() - quiet_since >= HEARTBEAT_S:
+                quiet_since = loop.time()
+                yield _heartbeat(query_id, after)
+
+    def _from_memory(self, query_log: QueryLog, after: int) -> list[QueryEvent] | None:
+        """Committed events after a sequence; None where memory does not reach back so far."""
+        if query_log.committed <= after:
+            return []
+        recent = query_log.recent
+        if not recent or recent[0].sequence > after + 1:
+            return None
+        return [recent[i] for i in range(after + 1 - recent[0].sequence, len(recent))]
+
+    async def _from_database(self, tenant: str, query_id: str, after: int) -> list[QueryEvent]:
+        async with self._store.transaction(tenant) as tx:
+            rows = await tx.fetch(SQL.events_after, query_id, after, PAGE)
+        return [QueryEvent.FromString(row["payload"]) for row in rows]
+
+    async def _check_exists(self, tenant: str, query_id: str) -> None:
+        async with self._store.transaction(tenant) as tx:
+            if await tx.fetchrow(SQL.get_query, query_id) is None:
+                raise not_found(f"queries/{query_id}")
+
+    async def _ended(self, tenant: str, query_id: str, after: int) -> bool:
+        """Whether there is nothing after that sequence, and never will be."""
+        async with self._store.transaction(tenant) as tx:
+            row = await tx.fetchrow(SQL.get_query, query_id)
+        return row is None or (row["state"] in FINAL and row["last_sequence"] <= after)
+
+    async def _commit(self, tenant: str, entries: Sequence[Entry]) -> None:
+        """Bring events into the database, and then show them. Never raises but for cancellation."""
+        logs = list(dict.fromkeys(entry.log for entry in entries))
+        try:
+            owned = await self._insist(tenant, logs, entries)
+        except Failure as failure:
+            for query_log in logs:
+                query_log.fail(failure)
+            return
+        except Exception:
+            if len(logs) > 1:
+                # One query's events are at fault; the others must not suffer.
+                for query_log in logs:
+                    await self._commit(tenant, [entry for entry in entries if entry.log is query_log])
+                return
+            log.exception("events of %s cannot be stored", logs[0].record.name)
+            logs[0].fail(Failure(Reason.INTERNAL, "The query's events cannot be stored."))
+            return
+        for query_log in logs:
+            if query_log.query_id in owned:
+                query_log.publish([entry.event for entry in entries if entry.log is query_log])
+            else:
+                query_log.fail(Failure(Reason.WRONG_STATE, "Another orchestrator has taken the query over."))
+
+    async def _insist(self, tenant: str, logs: Sequence[QueryLog], entries: Sequence[Entry]) -> set[str]:
+        """Commit, and try again while the database is away, for OUTAGE_S."""
+        give_up = asyncio.get_running_loop().time() + OUTAGE_S
+        pause_s = 0.05
+        while True:
+            try:
+                return await self._transact(tenant, logs, entries)
+            except Failure as failure:
+                if failure.reason is not Reason.DATABASE_UNAVAILABLE or asyncio.get_running_loop().time() > give_up:
+                    raise
+                log.warning("the journal waits for the database: %s", failure.message)
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause_s = min(pause_s * 2, 1.0)
+
+    async def _transact(self, tenant: str, logs: Sequence[QueryLog], entries: Sequence[Entry]) -> set[str]:
+        async with self._store.transaction(tenant) as tx:
+            rows = await tx.fetch(SQL.lock_owned, [q.query_id for q in logs], [q.fence for q in logs])
+            owned = {row["query_id"] for row in rows}
+            # A commit whose answer was lost has ended these queries already; its events are in.
+            owned |= {q.query_id for q in logs if q.query_id not in owned and await _is_in(tx, q, entries)}
+            mine = [entry for entry in entries if entry.log.query_id in owned]
+            if mine:
+                await ledger.enter(tx, mine)
+        return owned
+
+
+async def _is_in(tx: Transaction, query_log: QueryLog, entries: Sequence[Entry]) -> bool:
+    last = max(entry.event.sequence for entry in entries if entry.log is query_log)
+    row = await tx.fetchrow(SQL.get_query, query_log.query_id)
+    return row is not None and row["fence"] == query_log.fence and row["last_sequence"] >= last
+
+
+def _heartbeat(query_id: str, sequence: int) -> QueryEvent:
+    event = QueryEvent(query=f"queries/{query_id}", sequence=sequence, heartbeat=QueryEvent.Heartbeat())
+    event.event_time.FromDatetime(datetime.now(UTC))
+    return event

@@ -1,0 +1,149 @@
+"""QueryService: asking, watching, listing, cancelling and deleting queries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import datetime
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from answermesh.errors import Failure, Reason, invalid_field
+from answermesh.orchestrator import filter as query_filter
+from answermesh.orchestrator.desk import Desk
+from answermesh.orchestrator.journal import Journal
+from answermesh.orchestrator.queries import FINAL, Queries, new_query
+from answermesh.orchestrator.registry import Registry
+from answermesh.rpc.deadline import remaining_s
+from answermesh.rpc.pages import decode_token, encode_token, page_size
+from answermesh.rpc.tenancy import current_tenant
+from answermesh.rpc.validate import check_name, check_text
+from answermesh.v1 import query_service_pb2 as pb
+from answermesh.v1.query_pb2 import Query
+from answermesh.v1.query_service_pb2_grpc import QueryServiceServicer
+
+MAX_QUESTION = 4000
+MAX_DOCUMENTS = 100
+MAX_REQUEST_ID = 64
+# How long CancelQuery waits for the query to end.
+CANCEL_S = 10.0
+
+
+class QueryService(QueryServiceServicer):
+    """The servicer. Queries, journal and desk do the work; this checks what is asked, and answers."""
+
+    def __init__(self, queries: Queries, journal: Journal, desk: Desk, registry: Registry) -> None:
+        self._queries = queries
+        self._journal = journal
+        self._desk = desk
+        self._registry = registry
+
+    async def Ask(
+        self, request: pb.AskRequest, context: grpc.aio.ServicerContext[pb.AskRequest, pb.AskResponse]
+    ) -> AsyncIterator[pb.AskResponse]:
+        query = _checked("", request.question, request.plan, request.timeout, request.documents)
+        query_id = query.name.removeprefix("queries/")
+        await self._desk.ask(query, remaining_s())
+        ended = False
+        try:
+            async with aclosing(self._journal.watch(current_tenant(), query_id, 0)) as events:
+                async for event in events:
+                    ended = event.WhichOneof("event") == "query_ended"
+                    yield pb.AskResponse(event=event)
+        finally:
+            if not ended:
+                self._desk.cancel(query_id, Failure(Reason.CANCELLED, "Its reader hung up."))
+
+    async def CreateQuery(
+        self,
+        request: pb.CreateQueryRequest,
+        context: grpc.aio.ServicerContext[pb.CreateQueryRequest, pb.CreateQueryResponse],
+    ) -> pb.CreateQueryResponse:
+        asked = request.query
+        query = _checked("query.", asked.question, asked.plan, asked.timeout, asked.documents)
+        if request.request_id:
+            _check_request_id(request.request_id)
+        self._registry.wiring(query.plan)
+        accepted = await self._queries.accept(current_tenant(), query, attached=False, request_id=request.request_id)
+        self._desk.look()
+        return pb.CreateQueryResponse(query=accepted)
+
+    async def GetQuery(
+        self, request: pb.GetQueryRequest, context: grpc.aio.ServicerContext[pb.GetQueryRequest, pb.GetQueryResponse]
+    ) -> pb.GetQueryResponse:
+        query_id = check_name("name", request.name, "queries/*")
+        return pb.GetQueryResponse(query=await self._queries.get(current_tenant(), query_id))
+
+    async def ListQueries(
+        self,
+        request: pb.ListQueriesRequest,
+        context: grpc.aio.ServicerContext[pb.ListQueriesRequest, pb.ListQueriesResponse],
+    ) -> pb.ListQueriesResponse:
+        size = page_size(request.page_size)
+        wanted = query_filter.parse(request.filter)
+        scope = f"ListQueries {request.filter}"
+        position = decode_token(scope, request.page_token)
+        after = (datetime.fromisoformat(str(position[0])), str(position[1])) if position else None
+        queries, more = await self._queries.page(current_tenant(), wanted, after, size)
+        token = encode_token(scope, [more[0].isoformat(), more[1]]) if more else ""
+        return pb.ListQueriesResponse(queries=queries, next_page_token=token)
+
+    async def WatchQuery(
+        self,
+        request: pb.WatchQueryRequest,
+        context: grpc.aio.ServicerContext[pb.WatchQueryRequest, pb.WatchQueryResponse],
+    ) -> AsyncIterator[pb.WatchQueryResponse]:
+        query_id = check_name("name", request.name, "queries/*")
+        if request.after_sequence < 0:
+            raise invalid_field("after_sequence", f"is {request.after_sequence}; must be 0 or more.")
+        async with aclosing(self._journal.watch(current_tenant(), query_id, request.after_sequence)) as events:
+            async for event in events:
+                yield pb.WatchQueryResponse(event=event)
+
+    async def CancelQuery(
+        self,
+        request: pb.CancelQueryRequest,
+        context: grpc.aio.ServicerContext[pb.CancelQueryRequest, pb.CancelQueryResponse],
+    ) -> pb.CancelQueryResponse:
+        query_id = check_name("name", request.name, "queries/*")
+        query = await self._queries.get(current_tenant(), query_id)
+        if query.state not in FINAL:
+            failure = Failure(Reason.CANCELLED, "Cancelled by its caller.")
+            if task := self._desk.cancel(query_id, failure):
+                await asyncio.wait([task], timeout=CANCEL_S)
+            else:
+                await self._desk.end_elsewhere(query_id, failure)
+            query = await self._queries.get(current_tenant(), query_id)
+        return pb.CancelQueryResponse(query=query)
+
+    async def DeleteQuery(
+        self,
+        request: pb.DeleteQueryRequest,
+        context: grpc.aio.ServicerContext[pb.DeleteQueryRequest, pb.DeleteQueryResponse],
+    ) -> pb.DeleteQueryResponse:
+        query_id = check_name("name", request.name, "queries/*")
+        await self._queries.delete(current_tenant(), query_id)
+        return pb.DeleteQueryResponse()
+
+
+def _checked(path: str, question: str, plan: str, timeout: Duration, documents: object) -> Query:
+    """A new query of what was asked. Raises Failure(INVALID_FIELD) naming the field."""
+    check_text(f"{path}question", question, MAX_QUESTION)
+    timeout_s = timeout.ToMicroseconds() / 1e6
+    if timeout_s and not 0.1 <= timeout_s <= 600:
+        raise invalid_field(f"{path}timeout", f"is {timeout_s:g} s; must be 0.1 s to 600 s.")
+    names = list(documents)  # type: ignore[call-overload]  # a repeated string
+    if len(names) > MAX_DOCUMENTS:
+        raise invalid_field(f"{path}documents", f"holds {len(names)}; at most {MAX_DOCUMENTS} are allowed.")
+    for index, name in enumerate(names):
+        check_name(f"{path}documents[{index}]", name, "documents/*")
+    return new_query(question, plan=plan or "default", timeout_s=timeout_s, documents=names)
+
+
+def _check_request_id(request_id: str) -> None:
+    allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+    if len(request_id) > MAX_REQUEST_ID or not set(request_id) <= allowed:
+        what = f"must be up to {MAX_REQUEST_ID} letters, digits, '-', '_' and '.'."
+        raise invalid_field("request_id", what)

@@ -1,0 +1,280 @@
+"""The registry: the agents of the mesh, how each is reached, and how each is doing.
+
+A configured agent is watched from the start: its card is fetched when it answers, and again when it comes back. A
+registered one brings its card, and is gone when its lease is. Health is pushed by the agents' health service; nothing
+polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from answermesh.errors import Failure, Reason, not_found
+from answermesh.orchestrator.cards import check_card
+from answermesh.orchestrator.plan import Plan, Wiring, wire
+from answermesh.rpc.channel import open_channel
+from answermesh.rpc.status import failure_from
+from answermesh.v1.agent_service_pb2 import GetCardRequest
+from answermesh.v1.agent_service_pb2_grpc import AgentServiceStub
+from answermesh.v1.mesh_pb2 import Agent, AgentCard
+
+log = logging.getLogger(__name__)
+
+# Runs that latency percentiles are taken over.
+RECENT_RUNS = 200
+# How long an agent may take to give its card.
+CARD_S = 5.0
+# Pauses between looks at an agent that does not answer.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+
+
+@dataclass(slots=True)
+class Entry:
+    """An agent that the mesh knows."""
+
+    agent: str
+    targets: tuple[str, ...]
+    channel: grpc.aio.Channel
+    source: Agent.Source.ValueType
+    card: AgentCard | None = None
+    health: Agent.Health.ValueType = Agent.HEALTH_UNSPECIFIED
+    message: str = "has not answered yet"
+    run_count: int = 0
+    failure_count: int = 0
+    durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_RUNS))
+    watch: asyncio.Task[None] | None = None
+    changed: Agent = field(default_factory=Agent)
+
+    def to_proto(self) -> Agent:
+        """The agent as the API shows it."""
+        agent = Agent(
+            name=f"agents/{self.agent}",
+            card=self.card,
+            targets=self.targets,
+            source=self.source,
+            health=self.health,
+            health_message=self.message,
+            run_count=self.run_count,
+            failure_count=self.failure_count,
+            update_time=self.changed.update_time,
+        )
+        if self.durations_s:
+            ordered = sorted(self.durations_s)
+            agent.latency_p50.FromTimedelta(timedelta(seconds=ordered[len(ordered) // 2]))
+            agent.latency_p95.FromTimedelta(timedelta(seconds=ordered[int(len(ordered) * 0.95)]))
+        return agent
+
+
+class Registry:
+    """The agents of the mesh. Used within `async with`: leaving it ends all watching and closes all channels."""
+
+    def __init__(self, configured: Mapping[str, Sequence[str]], plans: Mapping[str, Plan]) -> None:
+        self._configured = configured
+        self._plans = plans
+        self._entries: dict[str, Entry] = {}
+        self._changed = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Registry:
+        await self._tasks.__aenter__()
+        for agent, targets in self._configured.items():
+            self._add(agent, tuple(targets), Agent.SOURCE_CONFIGURED, None)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        entries = list(self._entries.values())
+        for entry in entries:
+            if entry.watch is not None:
+                entry.watch.cancel()
+        await self._tasks.__aexit__(None, None, None)
+        for entry in entries:
+            await entry.channel.close()
+
+    # What the desk and its runs ask for.
+
+    def wiring(self, plan: str) -> Wiring:
+        """The plan of that name with the agents as they are now; registered agents that do not fit it stay out.
+
+        Raises Failure(NOT_FOUND) for an unknown plan, INVALID_PLAN for one that cannot work.
+        """
+        chosen = self._plans.get(plan or "default")
+        if chosen is None:
+            names = ", ".join(sorted(self._plans))
+            raise Failure(Reason.NOT_FOUND, f"plan: {plan!r} does not exist; plans are {names}.")
+        cards = {name: entry.card for name, entry in self._entries.items() if entry.card is not None}
+        joining: list[str] = []
+        for name in sorted(self._entries) if chosen.join else []:
+            if self._entries[name].source == Agent.SOURCE_REGISTERED:
+                try:
+                    wire(chosen, cards, [*joining, name])
+                except Failure as failure:
+                    log.warning("agent %s does not join plan %s: %s", name, chosen.name, failure.message)
+                else:
+                    joining.append(name)
+        return wire(chosen, cards, joining)
+
+    def channel(self, agent: str) -> grpc.aio.Channel:
+        """The channel to an agent. Raises Failure(SERVICE_UNAVAILABLE) if it has left."""
+        if entry := self._entries.get(agent):
+            return entry.channel
+        raise Failure(Reason.SERVICE_UNAVAILABLE, f"Agent {agent!r} has left the mesh.")
+
+    def record(self, agent: str, duration_s: float, failure: Failure | None) -> None:
+        """Take note of how a run of the agent went; a run that was cancelled says nothing of the agent."""
+        if (entry := self._entries.get(agent)) is None or (failure and failure.reason is Reason.CANCELLED):
+            return
+        entry.run_count += 1
+        entry.durations_s.append(duration_s)
+        if failure is not None:
+            entry.failure_count += 1
+
+    # What the API shows.
+
+    def agents(self) -> list[Agent]:
+        """All agents, ordered by name."""
+        return [self._entries[name].to_proto() for name in sorted(self._entries)]
+
+    def agent(self, name: str) -> Agent:
+        """An agent. Raises Failure(NOT_FOUND)."""
+        if name not in self._entries:
+            raise not_found(f"agents/{name}")
+        return self._entries[name].to_proto()
+
+    async def changes(self) -> AsyncGenerator[dict[str, Agent], None]:
+        """All agents now, and again after each change of one's health, card or targets, or its coming or leaving."""
+        while True:
+            changed = self._changed
+            yield {agent.name: agent for agent in self.agents()}
+            await changed.wait()
+
+    # Joining and leaving.
+
+    async def join(self, target: str, card: AgentCard) -> str:
+        """Add an agent that registers itself; returns its name.
+
+        Raises Failure(INVALID_CARD) for a malformed card, INVALID_PLAN where no plan could use it beside the agents
+        that are there, WRONG_STATE where another agent has the name.
+        """
+        check_card(card)
+        if (present := self._entries.get(card.agent)) is not None:
+            if present.source == Agent.SOURCE_CONFIGURED or present.targets != (target,):
+                there = ", ".join(present.targets)
+                message = (
+                    f"Agent {card.agent!r} is part of the mesh at {there}; choose another name, or let it leave first."
+                )
+                raise Failure(Reason.WRONG_STATE, message)
+            await self.leave(card.agent)
+        self._check_fits(card)
+        self._add(card.agent, (target,), Agent.SOURCE_REGISTERED, card)
+        log.info("agent %s joined at %s", card.agent, target)
+        return card.agent
+
+    async def leave(self, agent: str) -> None:
+        """Remove an agent; what it is doing is cut off."""
+        if (entry := self._entries.pop(agent, None)) is None:
+            return
+        if entry.watch is not None:
+            entry.watch.cancel()
+        self._notify(entry)
+        await entry.channel.close()
+        log.info("agent %s left", agent)
+
+    def _check_fits(self, card: AgentCard) -> None:
+        cards = {name: entry.card for name, entry in self._entries.items() if entry.card is not None}
+        first: Failure | None = None
+        for plan in self._plans.values():
+            named = any(step.agent == card.agent for step in plan.steps)
+            if not named and not plan.join:
+                continue
+            try:
+                wire(plan, cards | {card.agent: card}, [card.agent])
+            except Failure as failure:
+                first = first or failure
+            else:
+                return
+        if first is not None:
+            raise first
+
+    def _add(
+        self, agent: str, targets: tuple[str, ...], source: Agent.Source.ValueType, card: AgentCard | None
+    ) -> None:
+        entry = Entry(agent, targets, open_channel(targets), source, card)
+        self._entries[agent] = entry
+        entry.watch = self._tasks.create_task(self._watch(entry), name=f"watch agents/{agent}")
+        self._notify(entry)
+
+    # Watching.
+
+    async def _watch(self, entry: Entry) -> None:
+        """Keep an entry's card and health true, for as long as it is part of the mesh."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                async for status in _health(entry.channel):
+                    if status == health_pb2.HealthCheckResponse.SERVING:
+                        if entry.source == Agent.SOURCE_CONFIGURED:
+                            await self._fetch_card(entry)
+                        self._set_health(entry, Agent.HEALTH_SERVING, "")
+                        pause_s = FIRST_PAUSE_S
+                    else:
+                        self._set_health(entry, Agent.HEALTH_NOT_SERVING, "says that it is not serving")
+                ended = "ended its health stream"
+            except Failure as failure:
+                ended = failure.message
+            self._set_health(entry, Agent.HEALTH_NOT_SERVING, ended)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _fetch_card(self, entry: Entry) -> None:
+        try:
+            response = await AgentServiceStub(entry.channel).GetCard(GetCardRequest(), timeout=CARD_S)
+        except grpc.aio.AioRpcError as error:
+            raise failure_from(error) from error
+        entry.card = check_card(response.card, agent=entry.agent)
+
+    def _set_health(self, entry: Entry, health: Agent.Health.ValueType, message: str) -> None:
+        if (entry.health, entry.message) != (health, message):
+            entry.health, entry.message = health, message
+            self._notify(entry)
+
+    def _notify(self, entry: Entry) -> None:
+        entry.changed.update_time.GetCurrentTime()
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+async def _health(channel: grpc.aio.Channel) -> AsyncIterator[int]:
+    """What a server's health service says, now and whenever it changes.
+
+    Raises Failure where it cannot be asked. A server without the service counts as serving, while it is connected.
+    """
+    call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+    try:
+        async for response in call:
+            yield response.status
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            async for status in _connectivity(channel):
+                yield status
+        raise failure_from(error) from error
+    finally:
+        with suppress(Exception):
+            call.cancel()
+
+
+async def _connectivity(channel: grpc.aio.Channel) -> AsyncIterator[int]:
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.SHUTDOWN:
+        serving = state is grpc.ChannelConnectivity.READY
+        yield health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)

@@ -1,0 +1,83 @@
+"""The orchestrator as a service: its own RPCs, and the knowledge service's behind the same address."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from answermesh.config import AGENTS, Settings
+from answermesh.errors import invalid_field
+from answermesh.orchestrator import plan
+from answermesh.orchestrator.desk import Desk
+from answermesh.orchestrator.feedback_service import FeedbackService
+from answermesh.orchestrator.health import Checkup
+from answermesh.orchestrator.journal import Journal
+from answermesh.orchestrator.mesh_service import MeshService
+from answermesh.orchestrator.queries import Queries
+from answermesh.orchestrator.query_service import QueryService
+from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.usage_service import UsageService
+from answermesh.rpc.channel import open_channel
+from answermesh.rpc.server import Server
+from answermesh.store import Store
+from answermesh.v1.feedback_service_pb2_grpc import add_FeedbackServiceServicer_to_server
+from answermesh.v1.mesh_service_pb2_grpc import add_MeshServiceServicer_to_server
+from answermesh.v1.query_service_pb2_grpc import add_QueryServiceServicer_to_server
+from answermesh.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_server
+
+# Reads by watchers and lists, and one connection for the journal's writer.
+POOL_SIZE = 6
+
+
+@asynccontextmanager
+async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
+    """Add the orchestrator's services to a server, and run its desk and journal until the block is left.
+
+    Raises Failure(INVALID_FIELD) for plans or targets that are wrong, DATABASE_UNAVAILABLE where Postgres is not there.
+    """
+    plans = plan.load(settings.plans)
+    async with AsyncExitStack() as stack:
+        knowledge = await stack.enter_async_context(open_channel(settings.target("knowledge")))
+        models = await stack.enter_async_context(open_channel(settings.target("models")))
+        store = await stack.enter_async_context(Store.open(settings.database_url, pool_size=POOL_SIZE))
+        registry = await stack.enter_async_context(Registry(configured_agents(settings), plans))
+        queries = Queries(store, owner=f"orchestrator-{secrets.token_hex(6)}")
+        journal = Journal(store)
+        desk = Desk(queries, journal, registry, registry, settings.tenant)
+        checkup = Checkup(store, registry, {"knowledge": knowledge, "models": models}, plans, settings.tenant)
+        server.add(add_QueryServiceServicer_to_server, QueryService(queries, journal, desk, registry))
+        server.add(add_MeshServiceServicer_to_server, MeshService(registry, checkup))
+        server.add(add_FeedbackServiceServicer_to_server, FeedbackService(store, queries))
+        server.add(add_UsageServiceServicer_to_server, UsageService(store))
+        server.forward("answermesh.v1.DocumentService", knowledge)
+        server.forward("answermesh.v1.GraphService", knowledge)
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(journal.run(), name="journal")
+            working = tasks.create_task(desk.run(), name="desk")
+            try:
+                yield
+            finally:
+                # The desk ends its queries first, which the journal must still write.
+                working.cancel()
+                await asyncio.wait([working])
+                writing.cancel()
+
+
+def configured_agents(settings: Settings) -> dict[str, list[str]]:
+    """Targets by agent: ours from [targets], others from [agents.NAME].
+
+    Raises Failure(INVALID_FIELD) for a table without targets.
+    """
+    agents: dict[str, list[str]] = {name: [settings.targets[name]] for name in AGENTS if name in settings.targets}
+    for name, table in settings.agents.items():
+        agents[name] = _targets(f"agents.{name}.targets", table)
+    return agents
+
+
+def _targets(path: str, table: Mapping[str, object]) -> list[str]:
+    targets = table.get("targets")
+    if not isinstance(targets, list) or not targets or not all(isinstance(target, str) for target in targets):
+        raise invalid_field(path, 'must be a list of gRPC targets, such as ["dns:///glossary:50051"].')
+    return list(targets)

@@ -1,0 +1,164 @@
+"""The flow of findings through a plan."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from answermesh.errors import Failure, Reason
+from answermesh.orchestrator.flow import KIND_OF_MEMBER, Flow, kind_of
+from answermesh.orchestrator.plan import DEFAULT, Plan, Step, wire
+from answermesh.v1.finding_pb2 import Entity, Finding, Passage, Sentence, TextDelta
+from tests.unit.test_plan import CARDS, card
+
+
+def flow() -> Flow:
+    return Flow(wire(DEFAULT, CARDS))
+
+
+def passage(finding_id: str) -> Finding:
+    return Finding(id=finding_id, passage=Passage(text="x"))
+
+
+def test_every_kind_has_its_member() -> None:
+    assert set(KIND_OF_MEMBER.values()) == set(Finding.Kind.values()) - {Finding.KIND_UNSPECIFIED}
+    assert kind_of(Finding()) == Finding.KIND_UNSPECIFIED
+
+
+def test_an_agent_that_nobody_feeds_is_half_closed_at_once() -> None:
+    assert flow().begin() == ["entities"]
+
+
+def test_a_finding_goes_to_every_consumer_of_its_kind_the_moment_it_is_found() -> None:
+    routed = flow().found("retrieval", [passage("p1")])
+
+    assert set(routed.deliveries) == {"synthesis", "citation", "factcheck"}
+    assert routed.new[0].agent == "retrieval"
+
+
+def test_an_agent_is_half_closed_when_the_last_of_its_producers_ended() -> None:
+    running = flow()
+    running.begin()
+
+    assert running.ended("entities") == ["retrieval", "graph"]
+    assert running.ended("retrieval") == []
+    assert running.ended("graph") == ["synthesis"]
+    assert running.ended("synthesis") == ["citation", "factcheck"]
+    assert [step.agent for step in running.running()] == ["citation", "factcheck"]
+
+
+def test_a_failed_producer_half_closes_those_it_fed_as_a_good_one_does() -> None:
+    running = flow()
+    running.begin()
+
+    closed = running.ended("entities", Failure(Reason.SERVICE_UNAVAILABLE, "gone"))
+
+    assert closed == ["retrieval", "graph"]
+    assert running.fatal() is None
+
+
+def test_a_required_agents_failure_is_fatal() -> None:
+    running = flow()
+    running.ended("retrieval", Failure(Reason.SERVICE_UNAVAILABLE, "gone"))
+
+    fatal = running.fatal()
+    assert fatal is not None
+    assert fatal.step.agent == "retrieval"
+
+
+def test_a_finding_told_twice_counts_once() -> None:
+    running = flow()
+    running.found("retrieval", [passage("p1")])
+
+    routed = running.found("retrieval", [passage("p1"), passage("p2"), passage("p2")])
+
+    assert [finding.id for finding in routed.new] == ["p2"]
+
+
+def test_a_kind_that_the_card_does_not_declare_is_refused_and_nothing_of_the_message_counts() -> None:
+    running = flow()
+
+    with pytest.raises(Failure, match="produced entity, which its card does not declare") as caught:
+        running.found("retrieval", [passage("p1"), Finding(id="e", entity=Entity())])
+
+    assert caught.value.reason is Reason.INVALID_CARD
+    assert running.replay("synthesis") == ([], False)
+
+
+@pytest.mark.parametrize("finding_id", ["", "x" * 65])
+def test_a_finding_without_a_proper_id_is_refused(finding_id: str) -> None:
+    with pytest.raises(Failure, match="1-64 characters"):
+        flow().found("retrieval", [passage(finding_id)])
+
+
+def test_another_try_is_given_what_came_so_far() -> None:
+    running = flow()
+    running.begin()
+    running.found("retrieval", [passage("p1")])
+    running.ended("entities")
+    running.ended("retrieval")
+    running.ended("graph")
+
+    inputs, closed = running.replay("synthesis")
+
+    assert [finding.id for finding in inputs] == ["p1"]
+    assert closed
+
+
+def test_only_what_may_pass_is_tried_again_and_only_so_often() -> None:
+    running = flow()
+    gone = Failure(Reason.SERVICE_UNAVAILABLE, "gone")
+
+    assert running.may_retry("retrieval", gone, 1)
+    assert not running.may_retry("retrieval", gone, 3)
+    assert not running.may_retry("retrieval", Failure(Reason.INTERNAL, "bug"), 1)
+
+
+def test_an_author_whose_text_was_seen_is_not_tried_again() -> None:
+    running = flow()
+    running.found("synthesis", [Finding(id="t", text_delta=TextDelta(text="So"))])
+
+    assert not running.may_retry("synthesis", Failure(Reason.SERVICE_UNAVAILABLE, "gone"), 1)
+
+
+def test_an_agent_that_is_not_idempotent_is_not_tried_again() -> None:
+    once = card("once", produces="NOTE")
+    once.idempotent = False
+    running = Flow(wire(Plan("p", (Step("once"),)), {"once": once}))
+
+    assert not running.may_retry("once", Failure(Reason.SERVICE_UNAVAILABLE, "gone"), 1)
+
+
+def test_an_agent_that_ended_is_given_nothing_more() -> None:
+    running = flow()
+    running.ended("citation")
+
+    assert "citation" not in running.found("retrieval", [passage("p1")]).deliveries
+
+
+@given(st.permutations(["entities", "retrieval", "graph", "synthesis", "citation", "factcheck"]))
+def test_in_whatever_order_agents_end_each_is_half_closed_once_or_has_ended(order: list[str]) -> None:
+    running = flow()
+    closed = list(running.begin())
+    ended: set[str] = set()
+    for agent in order:
+        closed += running.ended(agent)
+        ended.add(agent)
+        for name in set(CARDS) - ended:
+            fed_by = wire(DEFAULT, CARDS).producers[name]
+            assert (name in closed) == (fed_by <= ended)
+
+    assert len(closed) == len(set(closed))
+    assert running.running() == []
+
+
+@given(st.lists(st.integers(0, 5), max_size=20))
+def test_whatever_is_told_twice_each_consumer_gets_each_finding_once_in_order(ids: list[int]) -> None:
+    running = flow()
+    got: list[str] = []
+    for number in ids:
+        routed = running.found("synthesis", [Finding(id=str(number), sentence=Sentence(index=number))])
+        got += [finding.id for finding in routed.deliveries.get("citation", ())]
+
+    assert got == list(dict.fromkeys(str(number) for number in ids))
