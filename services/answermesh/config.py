@@ -1,6 +1,7 @@
 """Settings: the defaults, overlaid by one TOML file, overlaid by the environment.
 
-The file is named by `--config` or `ANSWERMESH_CONFIG`. Every key of the file's top level is also an environment variable
+The file is named by `--config` or `ANSWERMESH_CONFIG`. Every key of the file's top level is also an environment
+variable
 `ANSWERMESH_` + the key in capitals; `DATABASE_URL` is read too. Providers, agents and plans are tables of the file.
 
     database_url = "postgresql://…"        # an external Postgres with pgvector; empty = embedded
@@ -80,7 +81,8 @@ _TABLES = {"targets", "agents", "plans", "embedding"}
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings.
 
-    Raises Failure(INVALID_FIELD) naming the key, for a file that cannot be read, an unknown key or a value of the wrong type.
+    Raises Failure(INVALID_FIELD) naming the key, for a file that cannot be read, an unknown key or a value of the
+    wrong type.
     """
     if path is None and environ.get("ANSWERMESH_CONFIG"):
         path = Path(environ["ANSWERMESH_CONFIG"])
