@@ -1,6 +1,7 @@
 """A server in a process of its own, for tests that stop or kill it: `python -m tests.wire.stoppable ADDRESS`.
 
-Prints the address bound. GetQuery answers with the process id as the query's name; Ask sends one event and then nothing.
+Prints the address bound. GetQuery answers with the process id as the query's name; Ask sends one event and then
+nothing.
 """
 
 from __future__ import annotations

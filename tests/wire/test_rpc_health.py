@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from answermesh.rpc.channel import open_channel
 from answermesh.v1 import query_service_pb2
@@ -94,3 +94,12 @@ async def test_reflection_describes_every_service_in_both_versions(version: str)
             assert name in [f"{file.package}.{service.name}" for file in found for service in file.service]
         await call.done_writing()
         assert await call.read() is grpc.aio.EOF
+
+
+async def test_reflection_finds_a_method_by_its_name() -> None:
+    symbols = ["answermesh.v1.QueryService.GetQuery", "answermesh.v1.QueryService.Guess", "nobody.Service.Method"]
+    requests = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol) for symbol in symbols]
+    async with serving(queries()) as (_, address), open_channel(address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        found = [r.WhichOneof("message_response") async for r in stub.ServerReflectionInfo(iter(requests), timeout=5)]
+    assert found == ["file_descriptor_response", "error_response", "error_response"]

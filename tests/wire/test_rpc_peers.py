@@ -57,15 +57,18 @@ async def test_a_stopped_server_is_noticed_though_its_kernel_still_answers() -> 
 
 
 async def test_calls_go_on_without_an_error_while_one_of_two_replicas_is_stopped() -> None:
-    async with process() as (server, one), serving(queries(GetQuery=get_query)) as (_, two):
-        async with open_channel([one, two], keepalive=KEEPALIVE) as channel:
-            stub = QueryServiceStub(channel)
-            both = {str(server.pid)}
-            while len(both) < 2:
-                both.add((await stub.GetQuery(GET, timeout=25)).query.name)
-            server.send_signal(signal.SIGSTOP)
-            after = [(await stub.GetQuery(GET, timeout=25)).query.name for _ in range(20)]
-            assert str(server.pid) not in after
+    async with (
+        process() as (server, one),
+        serving(queries(GetQuery=get_query)) as (_, two),
+        open_channel([one, two], keepalive=KEEPALIVE) as channel,
+    ):
+        stub = QueryServiceStub(channel)
+        seen = {str(server.pid)}
+        while len(seen) < 2:
+            seen.add((await stub.GetQuery(GET, timeout=25)).query.name)
+        server.send_signal(signal.SIGSTOP)
+        after = [(await stub.GetQuery(GET, timeout=25)).query.name for _ in range(20)]
+        assert str(server.pid) not in after
 
 
 async def test_a_killed_servers_socket_is_taken_over_and_its_channels_find_the_new_one(tmp_path: Path) -> None:

@@ -22,13 +22,34 @@ def handlers(services: Collection[str]) -> dict[str, dict[str, grpc.RpcMethodHan
     """The two reflection services with their one method each, telling of `services` and of themselves."""
     _describe_v1()
     make_servicer: Any = reflection.aio.ReflectionServicer
-    servicer = make_servicer({*services, *SERVICES})
+    servicer = make_servicer({*services, *SERVICES}, pool=_Pool())
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return {service: {"ServerReflectionInfo": handler} for service in SERVICES}
+
+
+class _Pool:
+    """The default pool, which also finds the file of a method, as `grpcurl describe` asks: protobuf's own does not."""
+
+    def __init__(self) -> None:
+        self._pool: Any = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802 - the pool's name for it
+        """The file that declares `symbol`. Raises KeyError where none does."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service_name, _, method = symbol.rpartition(".")
+            service = self._pool.FindServiceByName(service_name)
+            if method not in service.methods_by_name:
+                raise
+            return service.file
 
 
 def _describe_v1() -> None:
