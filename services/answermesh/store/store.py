@@ -1,0 +1,154 @@
+"""The store of one process: one pool of connections that run as a role bound to one tenant at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Self
+
+import asyncpg
+from asyncpg import Record
+from asyncpg.pool import PoolConnectionProxy
+
+from answermesh.errors import Failure, Reason
+from answermesh.store import migrate, vector
+from answermesh.store.faults import is_closed, translated
+from answermesh.store.limits import (
+    ACQUIRE_TIMEOUT_S,
+    CLEAN_UP_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    RETRY_AFTER_S,
+    bounded_s,
+    server_settings,
+)
+from answermesh.store.opening import connect
+from answermesh.store.transaction import Transaction
+from answermesh.store.wakeups import Wakeups, listening
+
+# A connection that rests longer is closed; the pool opens the next one on demand.
+_IDLE_CONNECTION_S = 300.0
+
+
+class Store:
+    """Transactions and wake-ups over one database."""
+
+    def __init__(self, dsn: str, pool: asyncpg.Pool[Record]) -> None:
+        self._dsn = dsn
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, dsn: str, *, pool_size: int = 4) -> AsyncIterator[Self]:
+        """A store over a database that is migrated to the newest schema first; closed on leaving.
+
+        Waits some seconds for a server that is still starting. Raises Failure(DATABASE_UNAVAILABLE) for one that cannot
+        be reached, Failure(WRONG_STATE) for one that answermesh cannot use, Failure(INVALID_FIELD) for a bad `dsn`.
+        """
+        async with connect(dsn) as connection:
+            with translated():
+                search_path = await migrate.migrate(connection, migrate.shipped())
+                vector_schema = await vector.schema(connection)
+
+        async def init(connection: asyncpg.Connection[Record]) -> None:
+            await vector.add_codec(connection, vector_schema)
+
+        pool: asyncpg.Pool[Record] = asyncpg.create_pool(
+            dsn,
+            # Opened on first use, so that a database that restarts just now fails calls and not the start.
+            min_size=0,
+            max_size=pool_size,
+            max_inactive_connection_lifetime=_IDLE_CONNECTION_S,
+            init=init,
+            server_settings=server_settings(search_path),
+            timeout=CONNECT_TIMEOUT_S,
+        )
+        await pool
+        try:
+            yield cls(dsn, pool)
+        finally:
+            await _close(pool)
+
+    @asynccontextmanager
+    async def transaction(self, tenant: str) -> AsyncIterator[Transaction]:
+        """One transaction that sees and writes rows of `tenant` only: committed on leaving, rolled back on an error.
+
+        When it has been left without an error, what it wrote is on disk. When COMMIT itself fails or is cancelled, it
+        may or may not be. Raises Failure(OVERLOADED) where no connection gets free in time, and what Transaction
+        raises.
+        """
+        if not tenant:
+            raise ValueError("a transaction needs a tenant")
+        connection = await self._acquire()
+        try:
+            try:
+                with translated(connection):
+                    await connection.execute("BEGIN", timeout=bounded_s())
+                    await connection.execute("SELECT set_config('app.tenant', $1, true)", tenant, timeout=bounded_s())
+                transaction = Transaction(connection)
+                try:
+                    yield transaction
+                finally:
+                    transaction.end()
+                with translated(connection):
+                    tag = await connection.execute("COMMIT", timeout=bounded_s())
+                if tag != "COMMIT":
+                    # Postgres answers ROLLBACK, without an error, where an earlier statement failed and its error was
+                    # caught.
+                    raise RuntimeError("nothing was committed: a statement failed before, and its error was swallowed")
+            except BaseException:
+                await _roll_back(connection)
+                raise
+        finally:
+            await _release(self._pool, connection)
+
+    def listen(self, channel: str) -> AbstractAsyncContextManager[Wakeups]:
+        """Notifications on a channel, over a connection of its own that repairs itself: see store.wakeups."""
+        return listening(self._dsn, channel)
+
+    async def _acquire(self) -> PoolConnectionProxy[Record]:
+        timeout_s = bounded_s(ACQUIRE_TIMEOUT_S)
+        with translated():
+            try:
+                return await self._pool.acquire(timeout=timeout_s)
+            except TimeoutError as error:
+                if timeout_s < ACQUIRE_TIMEOUT_S:
+                    raise
+                if self._pool.get_size() < self._pool.get_max_size():
+                    message = f"the database did not accept a connection within {CONNECT_TIMEOUT_S:g} s."
+                    raise Failure(Reason.DATABASE_UNAVAILABLE, message, retry_after_s=RETRY_AFTER_S) from error
+                message = (
+                    f"all {self._pool.get_max_size()} database connections of this process were busy for "
+                    f"{ACQUIRE_TIMEOUT_S:g} s; try again later."
+                )
+                raise Failure(Reason.OVERLOADED, message, retry_after_s=RETRY_AFTER_S) from error
+
+
+async def _roll_back(connection: PoolConnectionProxy[Record]) -> None:
+    if is_closed(connection):
+        return
+    try:
+        # Waits for the cancellation of a running statement as well, which asyncpg has asked the server for.
+        await connection.execute("ROLLBACK", timeout=CLEAN_UP_TIMEOUT_S)
+    except BaseException as error:
+        # Not known to be clean, so nobody may have it again; the pool opens another one.
+        if not is_closed(connection):
+            connection.terminate()
+        if isinstance(error, asyncio.CancelledError):
+            raise
+
+
+async def _release(pool: asyncpg.Pool[Any], connection: PoolConnectionProxy[Record]) -> None:
+    try:
+        await pool.release(connection, timeout=CLEAN_UP_TIMEOUT_S)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        # The connection was lost in its reset; the pool has dropped it, and the transaction has ended before.
+        return
+
+
+async def _close(pool: asyncpg.Pool[Any]) -> None:
+    try:
+        async with asyncio.timeout(CLEAN_UP_TIMEOUT_S):
+            await pool.close()
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        pool.terminate()
