@@ -1,0 +1,126 @@
+"""What runs next: texts of all callers wait in lanes, and are taken in batches of bounded size. No I/O, no clock.
+
+Lanes go in the order QUERY, SCORE, DOCUMENT, so that nobody who waits for an answer waits for an import longer than the
+one batch that is running. So that an import goes on under any load, every eighth batch is of the lowest waiting lane.
+A batch is bounded by its padded size, and filled with texts of about the same length, whoever sent them.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from answermesh.errors import Failure, Reason
+
+# Padded tokens in a batch: about 70 ms on two cores, where larger ones are slower by the token: their states leave the
+# caches.
+BATCH_TOKENS = 512
+# Waiting texts among which those of like length are looked for.
+_LOOK_AHEAD = 256
+_TURN_OF_THE_LOWEST = 8
+# Speed assumed until one was measured, and the weight of a new measurement.
+_TOKENS_PER_S = 5000.0
+_NEW_WEIGHT = 0.2
+
+
+class Lane(enum.IntEnum):
+    """Whose turn it is first: the lower number."""
+
+    QUERY = 0
+    SCORE = 1
+    DOCUMENT = 2
+
+
+# Texts that may wait in a lane: some seconds of work for those who wait for an answer, half a minute for imports.
+MAX_WAITING = {Lane.QUERY: 512, Lane.SCORE: 1024, Lane.DOCUMENT: 2048}
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """The texts of one call, by their lengths in tokens."""
+
+    lane: Lane
+    lengths: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One text of a job."""
+
+    job: Job
+    index: int
+
+    @property
+    def length(self) -> int:
+        """Tokens."""
+        return self.job.lengths[self.index]
+
+
+@dataclass(slots=True)
+class Queue:
+    """The waiting texts."""
+
+    _lanes: dict[Lane, deque[Item]] = field(default_factory=lambda: {lane: deque() for lane in Lane})
+    _batches: int = 0
+    _tokens_per_s: float = _TOKENS_PER_S
+
+    def __len__(self) -> int:
+        return sum(len(items) for items in self._lanes.values())
+
+    def admit(self, job: Job) -> None:
+        """Let all texts of a job wait.
+
+        Raises Failure(OVERLOADED), with the time after which there should be room, if the lane cannot hold them.
+        """
+        items = self._lanes[job.lane]
+        limit = MAX_WAITING[job.lane]
+        if len(items) + len(job.lengths) > limit:
+            raise Failure(
+                Reason.OVERLOADED,
+                f"{len(items)} texts of this kind wait for the models, and {len(job.lengths)} more exceed the "
+                f"limit of {limit}; try again later, or send fewer at once.",
+                retry_after_s=self._time_s(items),
+            )
+        items.extend(Item(job, index) for index in range(len(job.lengths)))
+
+    def drop(self, job: Job) -> None:
+        """Forget what still waits of a job."""
+        self._lanes[job.lane] = deque(item for item in self._lanes[job.lane] if item.job is not job)
+
+    def take(self) -> list[Item]:
+        """The next batch, all of one lane; empty if nothing waits."""
+        waiting = [lane for lane in Lane if self._lanes[lane]]
+        if not waiting:
+            return []
+        self._batches += 1
+        lane = waiting[-1] if self._batches % _TURN_OF_THE_LOWEST == 0 else waiting[0]
+        batch = _batch(self._lanes[lane])
+        taken = set(map(id, batch))
+        self._lanes[lane] = deque(item for item in self._lanes[lane] if id(item) not in taken)
+        return batch
+
+    def ran(self, tokens: int, time_s: float) -> None:
+        """Learn from a batch how fast the models are."""
+        if time_s > 0:
+            self._tokens_per_s += _NEW_WEIGHT * (tokens / time_s - self._tokens_per_s)
+
+    def _time_s(self, items: deque[Item]) -> float:
+        return max(1.0, math.ceil(sum(item.length for item in items) / self._tokens_per_s))
+
+
+def _batch(items: deque[Item]) -> list[Item]:
+    """The longest-waiting text, and those nearest to it in length that fit beside it."""
+    head = items[0]
+    others = itertools.islice(items, 1, _LOOK_AHEAD)
+    batch = [head]
+    longest = head.length
+    for item in sorted(others, key=lambda other: abs(other.length - head.length)):
+        longest = max(longest, item.length)
+        if longest * (len(batch) + 1) > BATCH_TOKENS:
+            break
+        batch.append(item)
+    return batch

@@ -1,0 +1,104 @@
+"""ModelService: the embedded models served to the whole mesh, healthy only once they are loaded and warm."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+
+from answermesh.config import Settings
+from answermesh.errors import invalid_field
+from answermesh.models import fetch
+from answermesh.models.batching import Lane
+from answermesh.models.encoder import Embedder, Scorer
+from answermesh.models.manifest import EMBEDDED, EMBEDDER, RERANKER, TOKENIZER
+from answermesh.models.worker import Worker
+from answermesh.rpc.server import Server
+from answermesh.rpc.validate import check_text
+from answermesh.v1 import model_service_pb2_grpc
+from answermesh.v1.model_service_pb2 import EmbedRequest, EmbedResponse, ScoreRequest, ScoreResponse
+
+_log = logging.getLogger(__name__)
+
+# The limits that the proto states.
+MAX_TEXTS = 256
+MAX_QUERY_CHARS = 4000
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """Embed and Score, through one queue."""
+
+    def __init__(self, embedder: Embedder, scorer: Scorer, worker: Worker) -> None:
+        self._embedder = embedder
+        self._scorer = scorer
+        self._worker = worker
+
+    async def Embed(
+        self, request: EmbedRequest, context: grpc.aio.ServicerContext[EmbedRequest, EmbedResponse]
+    ) -> EmbedResponse:
+        """Turn texts into vectors."""
+        _check_texts(request.texts)
+        is_query = request.purpose == EmbedRequest.PURPOSE_QUERY
+        # In a thread: 256 long texts take the tokenizer some 100 ms.
+        rows = await asyncio.to_thread(self._embedder.rows, request.texts, is_query=is_query)
+        vectors = await self._worker.submit(Lane.QUERY if is_query else Lane.DOCUMENT, rows)
+        return EmbedResponse(
+            vectors=[EmbedResponse.Vector(values=vector.tolist()) for vector in vectors],
+            model=self._embedder.model,
+            dimensions=self._embedder.dimensions,
+        )
+
+    async def Score(
+        self, request: ScoreRequest, context: grpc.aio.ServicerContext[ScoreRequest, ScoreResponse]
+    ) -> ScoreResponse:
+        """Say how well texts answer a query."""
+        check_text("query", request.query, MAX_QUERY_CHARS)
+        _check_texts(request.texts)
+        rows = await asyncio.to_thread(self._scorer.rows, request.query, request.texts)
+        scores = await self._worker.submit(Lane.SCORE, rows)
+        return ScoreResponse(scores=[float(score) for score in scores], model=self._scorer.model)
+
+
+@asynccontextmanager
+async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
+    """Load the models, warm them up, and add ModelService to a server that has not started yet.
+
+    Fetches the model files if they are not in the cache. Raises what `fetch.ensure` raises.
+    """
+    paths = await asyncio.to_thread(fetch.ensure, settings.cache_dir, EMBEDDED, _log_progress)
+    embedder, scorer = await asyncio.to_thread(_load, paths)
+    worker = Worker({Lane.QUERY: embedder.run_alone, Lane.SCORE: scorer.run_alone, Lane.DOCUMENT: embedder.run})
+    server.add(
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server,
+        ModelService(embedder, scorer, worker),
+    )
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(worker.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+
+
+def _load(paths: dict[str, Path]) -> tuple[Embedder, Scorer]:
+    threads = len(os.sched_getaffinity(0))
+    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads)
+    scorer = Scorer(paths[RERANKER], paths[TOKENIZER], threads)
+    # The first run of a session allocates; better here than in the first answer.
+    embedder.run_alone(embedder.rows(["ready"], is_query=True))
+    scorer.run_alone(scorer.rows("ready", ["ready"]))
+    return embedder, scorer
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if not 1 <= len(texts) <= MAX_TEXTS:
+        raise invalid_field("texts", f"has {len(texts)} texts; send 1-{MAX_TEXTS} at once.")
+
+
+def _log_progress(package: str, done_bytes: int, total_bytes: int) -> None:
+    _log.info("Fetching model files from %s: %d of %d MiB", package, done_bytes >> 20, total_bytes >> 20)
