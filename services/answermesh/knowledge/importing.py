@@ -1,0 +1,173 @@
+"""One file on its way in: read in a worker, embedded, then stored in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from answermesh.errors import Failure, Field, Reason, invalid_field
+from answermesh.knowledge import reading
+from answermesh.knowledge.embedder import BATCH_TEXTS, Embedder
+from answermesh.knowledge.ids import document_id
+from answermesh.knowledge.pool import Pool
+from answermesh.knowledge.storing import SQL, Prepared, forget, indexed_text, store
+from answermesh.rpc.tenancy import current_tenant
+from answermesh.rpc.validate import check_text
+from answermesh.store import Record, Store
+from answermesh.v1.document_pb2 import Document
+from answermesh.v1.document_service_pb2 import ImportDocumentsResponse
+
+# The contract's limits.
+MAX_CONTENT_BYTES = 64 << 20
+MAX_URI_CHARS = 2000
+# Not stated by the contract; far beyond what is a title or a media type.
+_MAX_TITLE_CHARS = 500
+
+Outcome = ImportDocumentsResponse.Outcome
+# Called with (passages embedded, passages in all).
+Progress = Callable[[int, int], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as it was sent, checked."""
+
+    uri: str
+    title: str
+    media_type: str
+    content: bytes
+
+    @classmethod
+    def of(cls, document: Document, content: bytes) -> File:
+        """Raises Failure(INVALID_FIELD | UNREADABLE_DOCUMENT | TOO_LARGE)."""
+        check_document(document)
+        if len(content) > MAX_CONTENT_BYTES:
+            raise too_large(document.uri, len(content))
+        if not content:
+            what = "is empty; send its content."
+            raise Failure(Reason.UNREADABLE_DOCUMENT, f"{document.uri} {what}", fields=[Field("content", what)])
+        return cls(document.uri, " ".join(document.title.split()), document.media_type, content)
+
+
+def check_document(document: Document) -> None:
+    """Check the fields that a caller gives. Raises Failure(INVALID_FIELD)."""
+    check_text("document.uri", document.uri, MAX_URI_CHARS)
+    for path, value in (("document.title", document.title), ("document.media_type", document.media_type)):
+        if value and (len(value) > _MAX_TITLE_CHARS or "\0" in value):
+            raise invalid_field(
+                path, f"has {len(value)} characters; up to {_MAX_TITLE_CHARS}, none of them NUL, are allowed."
+            )
+
+
+def too_large(uri: str, size_bytes: int) -> Failure:
+    """The failure of a file above the limit."""
+    what = f"holds {size_bytes} bytes or more; a document may hold {MAX_CONTENT_BYTES} (64 MiB): split it."
+    return Failure(Reason.TOO_LARGE, f"{uri} {what}", fields=[Field("content", what)])
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A file that was read; `reading` is None where the same is stored already."""
+
+    file: File
+    content_hash: bytes
+    fingerprint: bytes
+    reading: reading.Reading | None
+
+
+class Importer:
+    """Takes files in. No transaction is open while a worker or a model is at work."""
+
+    def __init__(self, store: Store, pool: Pool, embedder: Embedder) -> None:
+        self._store = store
+        self._pool = pool
+        self._embedder = embedder
+
+    async def read(self, file: File) -> Pending:
+        """Read a file, unless the same is stored already. Raises Failure(UNREADABLE_DOCUMENT) and those of the
+        store."""
+        content_hash = hashlib.sha256(file.content).digest()
+        model = await self._embedder.model()
+        parts = (
+            content_hash,
+            file.title.encode(),
+            file.media_type.encode(),
+            str(reading.VERSION).encode(),
+            model.encode(),
+        )
+        fingerprint = hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
+        async with self._store.transaction(current_tenant()) as tx:
+            if await tx.fetchval(SQL.find_fingerprint, document_id(file.uri)) == fingerprint:
+                return Pending(file, content_hash, fingerprint, None)
+        return Pending(file, content_hash, fingerprint, await self._pool.read(file.content, file.uri, file.media_type))
+
+    async def finish(self, pending: Pending, progress: Progress) -> tuple[Outcome.ValueType, Document]:
+        """Embed and store a file that was read; what became of it.
+
+        When it returns, the document is on disk; when it raises or is cancelled, what was stored before still is.
+        Raises Failure(MODEL_UNAVAILABLE | DATABASE_UNAVAILABLE | STORAGE_FULL | DEADLINE_EXCEEDED) or AioRpcError.
+        """
+        file, read = pending.file, pending.reading
+        identifier = document_id(file.uri)
+        if read is None:
+            async with self._store.transaction(current_tenant()) as tx:
+                row = await tx.fetchrow(SQL.get_document, identifier)
+            if row is not None:
+                return ImportDocumentsResponse.OUTCOME_UNCHANGED, document_of(row)
+            # Deleted in between.
+            read = await self._pool.read(file.content, file.uri, file.media_type)
+        title = file.title or read.title or PurePosixPath(file.uri).name or file.uri
+        vectors = await self._vectors(title, read, progress)
+        prepared = Prepared(
+            document_id=identifier,
+            uri=file.uri,
+            title=title,
+            size_bytes=len(file.content),
+            content_hash=pending.content_hash,
+            fingerprint=pending.fingerprint,
+            reading=read,
+            embedding_model=await self._embedder.model(),
+            vectors=vectors,
+        )
+        async with self._store.transaction(current_tenant()) as tx:
+            row, is_new = await store(tx, prepared)
+        outcome = ImportDocumentsResponse.OUTCOME_CREATED if is_new else ImportDocumentsResponse.OUTCOME_UPDATED
+        return outcome, document_of(row)
+
+    async def delete(self, identifier: str) -> bool:
+        """Delete a document; whether there was one."""
+        async with self._store.transaction(current_tenant()) as tx:
+            return await forget(tx, identifier)
+
+    async def _vectors(self, title: str, read: reading.Reading, progress: Progress) -> list[NDArray[np.float32]]:
+        vectors: list[NDArray[np.float32]] = []
+        total = len(read.passages)
+        for start in range(0, total, BATCH_TEXTS):
+            part = read.passages[start : start + BATCH_TEXTS]
+            texts = [indexed_text(title, passage.headings, read.text[passage.start : passage.end]) for passage in part]
+            # Arrays take a sixth of the memory of lists, and a long document has thousands.
+            vectors += [np.array(vector, dtype=np.float32) for vector in await self._embedder.embed(texts)]
+            await progress(len(vectors), total)
+        return vectors
+
+
+def document_of(row: Record) -> Document:
+    """The document of a row, without its text."""
+    document = Document(
+        name=f"documents/{row['document_id']}",
+        uri=row["uri"],
+        title=row["title"],
+        media_type=row["media_type"],
+        size_bytes=row["size_bytes"],
+        content_hash=row["content_hash"].hex(),
+        character_count=row["character_count"],
+        passage_count=row["passage_count"],
+    )
+    document.create_time.FromDatetime(row["create_time"])
+    document.update_time.FromDatetime(row["update_time"])
+    return document
