@@ -1,0 +1,104 @@
+"""An answer written by a language model from the passages, told sentence by sentence as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from answermesh.agents import Run
+from answermesh.agents.extractive import unanswered
+from answermesh.agents.gathering import Gathering
+from answermesh.agents.models import Bill
+from answermesh.agents.prompting import grounded
+from answermesh.agents.writing import Writing, Written
+from answermesh.errors import Failure, Reason
+from answermesh.llm import LanguageModels
+from answermesh.v1.finding_pb2 import Conclusion, Finding, Passage, Sentence, Span, TextDelta
+
+# What a model is shown: enough for an answer, little enough for a small model's window and for a CPU's patience.
+MAX_PASSAGES = 6
+MAX_PASSAGE_CHARS = 6000
+MAX_ANSWER_TOKENS = 400
+# A model's own belief is not measured; the checks of its sentences scale this down.
+WRITTEN_CONFIDENCE = 0.8
+UNANSWERED_CONFIDENCE = 0.2
+
+
+async def generate(run: Run, llm: LanguageModels, gathering: Gathering) -> bool:
+    """Write the answer; False if there is nothing to write from, or no model wrote a character.
+
+    Raises Failure(MODEL_UNAVAILABLE) where the models fail in mid-answer: what was told stays told.
+    """
+    passages = shown([*gathering.sources.passages.values()])
+    if not passages:
+        return False
+    writing = Writing()
+    bill = Bill(run.ledger)
+    told = _Told(run, passages)
+    messages = grounded("synthesis", f"Question: {run.question}", [_source(passage) for passage in passages])
+    try:
+        async with llm.complete("synthesis", messages, max_tokens=MAX_ANSWER_TOKENS, ledger=bill) as pieces:
+            async for piece in pieces:
+                await told.tell(writing.feed(piece), writing.sentences())
+                if writing.not_found:
+                    break
+    except Failure as failure:
+        if writing.text or failure.reason in (Reason.CANCELLED, Reason.DEADLINE_EXCEEDED):
+            raise
+        return False
+    await told.tell(writing.finish(), writing.sentences(final=True))
+    if not writing.text and not writing.not_found:
+        return False
+    if writing.not_found:
+        await told.tell(unanswered([*gathering.sources.passages.values()]), ())
+    await run.emit(
+        Finding(
+            id="conclusion",
+            conclusion=Conclusion(
+                mode=Conclusion.MODE_GENERATIVE,
+                answered=not writing.not_found,
+                confidence=UNANSWERED_CONFIDENCE if writing.not_found else WRITTEN_CONFIDENCE,
+                model=bill.model,
+            ),
+        )
+    )
+    return True
+
+
+def shown(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages a model is shown: by the cross-encoder's logit where there is one, else as they came, within
+    bounds.
+    """
+    order = sorted(passages, key=lambda one: (not one.scores.HasField("rerank"), -one.scores.rerank))
+    kept: list[Passage] = []
+    room = MAX_PASSAGE_CHARS
+    for passage in order[:MAX_PASSAGES]:
+        if len(passage.text) <= room:
+            kept.append(passage)
+            room -= len(passage.text)
+    return kept
+
+
+def _source(passage: Passage) -> str:
+    return "\n".join([" > ".join([passage.document_title, *passage.headings]), passage.text]).strip()
+
+
+class _Told:
+    """Tells text and sentences, and remembers how far it has come."""
+
+    def __init__(self, run: Run, passages: Sequence[Passage]) -> None:
+        self._run = run
+        self._passages = passages
+        self._offset = 0
+
+    async def tell(self, text: str, sentences: Iterable[Written]) -> None:
+        found: list[Finding] = []
+        if text:
+            found.append(Finding(id=f"delta-{self._offset}", text_delta=TextDelta(text=text, offset=self._offset)))
+            self._offset += len(text)
+        found.extend(Finding(id=f"sentence-{one.index}", sentence=self._sentence(one)) for one in sentences)
+        await self._run.emit(*found)
+
+    def _sentence(self, written: Written) -> Sentence:
+        named = [self._passages[n - 1].name for n in written.sources if 1 <= n <= len(self._passages)]
+        span = Span(start=written.start, end=written.end)
+        return Sentence(index=written.index, text=written.text, span=span, passages=named)

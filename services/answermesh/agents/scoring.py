@@ -1,0 +1,43 @@
+"""The cross-encoder, as agents use it: how well texts answer a query, or say the same as a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from answermesh.v1.model_service_pb2 import ScoreRequest, ScoreResponse
+
+if TYPE_CHECKING:
+    from answermesh.v1.model_service_pb2_grpc import ModelServiceAsyncStub
+
+# Texts that one call of Score takes, by its contract.
+TEXTS_PER_CALL = 256
+MAX_QUERY_CHARS = 4000
+
+
+class Scorer(Protocol):
+    """Gives each text a logit against a query, in the order of the texts."""
+
+    async def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        """Logits; above 0 the text likely answers the query. Raises AioRpcError where the models do not answer."""
+
+
+class ModelScorer:
+    """A Scorer over ModelService."""
+
+    def __init__(self, models: ModelServiceAsyncStub) -> None:
+        self._models = models
+
+    async def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        scores: list[float] = []
+        for start in range(0, len(texts), TEXTS_PER_CALL):
+            part = texts[start : start + TEXTS_PER_CALL]
+            response: ScoreResponse = await self._models.Score(ScoreRequest(query=query[:MAX_QUERY_CHARS], texts=part))
+            scores.extend(response.scores)
+        return scores
+
+
+def probability(logit: float) -> float:
+    """The logistic function, safe for any logit."""
+    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, logit))))

@@ -1,0 +1,102 @@
+"""AgentService over any agent: the few lines by which a Python object becomes a part of the mesh."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from answermesh.agents import Agent
+from answermesh.agents.registration import keep_registered
+from answermesh.agents.run import StreamRun, checked_start
+from answermesh.config import Settings
+from answermesh.errors import invalid_field
+from answermesh.rpc.server import Server
+from answermesh.v1 import agent_service_pb2_grpc
+from answermesh.v1.agent_service_pb2 import GetCardRequest, GetCardResponse, RunRequest
+
+
+class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
+    """Serves one agent; every run has its own queues and ledger."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    async def GetCard(self, request: GetCardRequest, context: Any) -> GetCardResponse:
+        return GetCardResponse(card=self._agent.card)
+
+    async def Run(self, requests: AsyncIterator[RunRequest], context: Any) -> None:  # type: ignore[override]  # writes
+        stream = aiter(requests)
+        first = await anext(stream, None)
+        if first is None:
+            raise invalid_field("start", "is missing; the stream ended before its first request.")
+        run = StreamRun(self._agent.card, checked_start(first))
+        async with asyncio.TaskGroup() as group:
+            receiving = group.create_task(run.receive(stream, first.findings))
+            working = group.create_task(self._work(run))
+            async for response in run.responses():
+                await context.write(response)
+            # The agent may be done before its input is.
+            receiving.cancel()
+        if error := working.result():
+            raise error
+
+    async def _work(self, run: StreamRun) -> Exception | None:
+        """Run the agent to its end, and return why it failed: what it emitted before goes out first."""
+        try:
+            await self._agent.run(run)
+        except Exception as error:
+            return error
+        finally:
+            run.close()
+        return None
+
+
+@asynccontextmanager
+async def mount_agent(server: Server, settings: Settings, agent: str | Agent) -> AsyncIterator[None]:
+    """Add an agent to a server before it starts: one of ours by its name, or any object that is an agent.
+
+    Raises Failure(NOT_FOUND) for a name that is none of ours, Failure(INVALID_FIELD) for a target that is not
+    configured.
+    """
+    adder = agent_service_pb2_grpc.add_AgentServiceServicer_to_server
+    if not isinstance(agent, str):
+        server.add(adder, AgentService(agent))
+        yield
+        return
+    # Ours bring models and parsers with them, which an agent of a user's own does without.
+    from answermesh.agents.ours import open_agent
+
+    async with open_agent(agent, settings) as opened:
+        server.add(adder, AgentService(opened))
+        yield
+
+
+async def serve_agent(
+    agent: Agent, *, listen: str = "127.0.0.1:0", mesh_address: str, advertise: str | None = None
+) -> None:
+    """Serve an agent and keep it registered at a mesh until SIGINT or SIGTERM, or until cancelled.
+
+    `mesh_address` is the mesh's gRPC address; `advertise` is the target at which the mesh reaches the agent, the bound
+    address if it is not given. Raises Failure where the mesh refuses the card.
+    """
+    server = Server(listen)
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        async with mount_agent(server, Settings(), agent):
+            bound = await server.start()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    registered = group.create_task(keep_registered(mesh_address, advertise or bound, agent.card))
+                    await stopped.wait()
+                    registered.cancel()
+            finally:
+                await server.drain()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

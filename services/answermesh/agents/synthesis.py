@@ -1,0 +1,144 @@
+"""Synthesis: writes the answer from the passages, or says that they do not answer.
+
+Without a language model the answer is composed of source sentences, unchanged. With one it is written from the
+passages, and where every model fails before the first character, composed after all. An answer that says that the
+documents do not answer has no SENTENCE findings: it states nothing that a source could carry, so nothing about it
+is cited or checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from answermesh.agents import Run
+from answermesh.agents.extractive import Scored, choose, confidence, in_context, joined, preselect, quotable, unanswered
+from answermesh.agents.gathering import Gathering
+from answermesh.agents.generative import generate
+from answermesh.agents.models import open_llm
+from answermesh.agents.scoring import ModelScorer, Scorer
+from answermesh.agents.sources import Source
+from answermesh.agents.subquestions import subquestions
+from answermesh.config import Settings
+from answermesh.llm import LanguageModels
+from answermesh.rpc.channel import open_channel
+from answermesh.v1.finding_pb2 import Conclusion, Finding, Sentence, Span, TextDelta
+from answermesh.v1.mesh_pb2 import AgentCard
+from answermesh.v1.model_service_pb2_grpc import ModelServiceStub
+
+# Sentences that the cross-encoder reads in one go, and in all: at about 16 ms each on one thread, 24 take 0.2 s on
+# two cores, which leaves the search its share of the 1.5 s to the first text.
+SENTENCES_PER_ROUND = 24
+SENTENCES_IN_ALL = 60
+# A pause this long after a search's passages means that what is there is what there is: the passages of one search
+# come together.
+QUIET_S = 0.05
+# How long to wait for a search while only the graph has brought passages.
+PATIENCE_S = 2.0
+# A language model is asked once, with all there is, so it is worth waiting for the passages of subquestions.
+SETTLING_S = 1.0
+
+
+class Synthesis:
+    """The author of the answer."""
+
+    def __init__(self, scorer: Scorer, llm: LanguageModels | None) -> None:
+        self._scorer = scorer
+        self._llm = llm
+        self.card = AgentCard(
+            agent="synthesis",
+            version="1",
+            description="Writes the answer from the passages, or says that they do not answer.",
+            consumes=[
+                AgentCard.Consumption(kind=Finding.KIND_PASSAGE),
+                AgentCard.Consumption(kind=Finding.KIND_RELATION, optional=True),
+            ],
+            produces=[Finding.KIND_TEXT_DELTA, Finding.KIND_SENTENCE, Finding.KIND_CONCLUSION],
+            # A composed answer is told in one go once it is chosen; a written one may differ when it is written again.
+            idempotent=llm is None,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Synthesis]:
+        async with open_channel(settings.target("models")) as models, open_llm(settings) as llm:
+            yield cls(ModelScorer(ModelServiceStub(models)), llm)
+
+    async def run(self, run: Run) -> None:
+        gathering = Gathering(run)
+        await gathering.more(None)
+        if self._llm is not None:
+            await _settled(gathering)
+            if await generate(run, self._llm, gathering):
+                return
+        await self._compose(run, gathering)
+
+    async def _compose(self, run: Run, gathering: Gathering) -> None:
+        """Choose and tell source sentences."""
+        scored = await self._score(run.question, gathering)
+        sources = gathering.sources
+        places = {(source.passage.name, source.index): source for source in sources.sentences()}
+        chosen = choose(scored, places)
+        best = max((one.logit for one in scored), default=None)
+        conclusion = Conclusion(mode=Conclusion.MODE_EXTRACTIVE, answered=bool(chosen), confidence=confidence(best))
+        if chosen:
+            told = _told(chosen)
+        else:
+            told = [Finding(id="delta-0", text_delta=TextDelta(text=unanswered([*sources.passages.values()])))]
+        await run.emit(*told, Finding(id="conclusion", conclusion=conclusion))
+
+    async def _score(self, question: str, gathering: Gathering) -> list[Scored]:
+        """Score sentences while passages come, until no more come for a moment, or enough have been read.
+
+        Reading takes longer than most passages take to come, so the rounds are the waiting: nothing sits idle.
+        """
+        questions = [question, *subquestions(question)]
+        scored: dict[tuple[str, int, int], Scored] = {}
+        while True:
+            candidates = [one for one in gathering.sources.sentences() if one.key not in scored and quotable(one)]
+            limit = min(SENTENCES_PER_ROUND, SENTENCES_IN_ALL - len(scored))
+            for one in await self._logits(questions, preselect(questions, candidates, gathering.relations, limit)):
+                scored[one.source.key] = one
+            known = len(gathering.sources.passages)
+            while await gathering.more(QUIET_S if gathering.searched else PATIENCE_S):
+                if len(gathering.sources.passages) > known:
+                    break
+            if len(gathering.sources.passages) == known or len(scored) >= SENTENCES_IN_ALL:
+                return list(scored.values())
+
+    async def _logits(self, questions: Sequence[str], sources: Sequence[Source]) -> list[Scored]:
+        """Each sentence with its logit against the question, or against the part of it that it answers best."""
+        if not sources:
+            return []
+        texts = [in_context(source) for source in sources]
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(self._scorer.score(question, texts)) for question in questions]
+        columns = [task.result() for task in asked]
+        found: list[Scored] = []
+        for source, *logits in zip(sources, *columns, strict=True):
+            part = max(range(len(logits)), key=lambda n: logits[n])
+            found.append(Scored(source, logits[part], part))
+        return found
+
+
+async def _settled(gathering: Gathering) -> None:
+    """Wait until all passages are there, but not long for the last."""
+    loop = asyncio.get_running_loop()
+    limit = loop.time() + (SETTLING_S if gathering.searched else PATIENCE_S)
+    while (left_s := limit - loop.time()) > 0 and await gathering.more(left_s):
+        pass
+
+
+def _told(chosen: Sequence[Source]) -> list[Finding]:
+    """The findings that tell a composed answer."""
+    found: list[Finding] = []
+    offset = 0
+    for index, (source, piece) in enumerate(zip(chosen, joined(chosen), strict=True)):
+        end = offset + len(piece)
+        span = Span(start=end - len(source.text), end=end)
+        sentence = Sentence(index=index, text=source.text, span=span, passages=[source.passage.name], verbatim=True)
+        found.append(Finding(id=f"delta-{index}", text_delta=TextDelta(text=piece, offset=offset)))
+        found.append(Finding(id=f"sentence-{index}", sentence=sentence))
+        offset = end
+    return found
