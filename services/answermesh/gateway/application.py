@@ -1,0 +1,187 @@
+"""The gateway as an ASGI application: finds out what a request is, and hands it to who answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from grpc import StatusCode
+
+from answermesh.gateway import connect, grpcweb
+from answermesh.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
+from answermesh.gateway.metadata import to_headers
+from answermesh.gateway.options import Options
+from answermesh.gateway.pages import Pages
+from answermesh.gateway.plan import Binding, Plan
+from answermesh.gateway.preflight import answer_preflight, is_preflight
+from answermesh.gateway.rest import serve_rest
+from answermesh.gateway.router import WrongMethod
+from answermesh.gateway.status import CallError, error_headers, error_json, refused, unavailable
+from answermesh.gateway.upstream import Upstream
+
+_log = logging.getLogger("answermesh.gateway")
+_access = logging.getLogger("answermesh.gateway.access")
+
+
+class Gateway:
+    """Answers HTTP requests by calls to `upstream`, as the current plan says.
+
+    `plan` may be replaced at any time; a request keeps the one it started with. Without one, all but health is 503.
+    """
+
+    def __init__(self, upstream: Upstream, plan: Plan | None = None, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self._upstream = upstream
+        self._plan: Plan | None = None
+        self._pages: Pages | None = None
+        # Set when a call found no upstream: its schema may be another one when it is back.
+        self.upstream_lost = asyncio.Event()
+        self._running: dict[asyncio.Task[None], Exchange] = {}
+        self._draining = False
+        if plan is not None:
+            self.use(plan)
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether there is anything to serve by."""
+        return self._plan is not None
+
+    def use(self, plan: Plan) -> None:
+        """Serve by this plan from the next request on."""
+        for problem in plan.problems:
+            _log.warning("%s", problem)
+        self._pages = Pages(plan)
+        self._plan = plan
+
+    def drain(self) -> None:
+        """Cut the streams under way, for the server stops. Their clients come back to another one, or later."""
+        self._draining = True
+        for task, exchange in self._running.items():
+            if exchange.started:
+                task.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection: HTTP; other kinds are refused."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"the gateway does not speak {scope['type']}")
+        exchange = Exchange(scope, receive, send, self.options)
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[task] = exchange
+        began_s = time.perf_counter()
+        try:
+            await self._attempt(exchange)
+        except ClientGone:
+            exchange.status = exchange.status or 499
+        except asyncio.CancelledError:
+            if not self._draining:
+                raise
+        finally:
+            del self._running[task]
+            _access.info(
+                "%s %s %d %d B %.1f ms %s %s",
+                exchange.method,
+                exchange.path,
+                exchange.status,
+                exchange.sent_bytes,
+                (time.perf_counter() - began_s) * 1000,
+                exchange.rpc or "-",
+                exchange.request_id,
+            )
+
+    async def _attempt(self, exchange: Exchange) -> None:
+        try:
+            await self._serve(exchange)
+        except CallError as error:
+            if error.code is StatusCode.UNAVAILABLE:
+                self.upstream_lost.set()
+            await self._answer_error(exchange, error)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        _check_sizes(exchange)
+        plan, pages = self._plan, self._pages
+        if exchange.path == "/healthz":
+            await _answer_health(exchange, serving=plan is not None and not self._draining)
+        elif plan is None or pages is None:
+            raise unavailable("The gateway has not yet learned what the service offers; try again in a second.")
+        elif (binding := plan.rpcs.get(exchange.path)) is not None:
+            exchange.rpc = binding.method.name
+            await self._serve_rpc(exchange, plan, binding)
+        else:
+            await self._serve_rule(exchange, plan, pages)
+
+    async def _serve_rpc(self, exchange: Exchange, plan: Plan, binding: Binding) -> None:
+        """A method by its own path: gRPC-Web, Connect, or plain JSON."""
+        if is_preflight(exchange):
+            await answer_preflight(exchange, ("POST",))
+        elif grpcweb.is_grpc_web(exchange):
+            await grpcweb.serve_grpc_web(exchange, binding, self._upstream)
+        elif connect.is_connect(exchange):
+            await connect.serve_connect(exchange, plan, binding, self._upstream)
+        elif exchange.method == "POST":
+            await serve_rest(exchange, plan, binding, (), self._upstream)
+        else:
+            raise _wrong_method(exchange, ("POST",))
+
+    async def _serve_rule(self, exchange: Exchange, plan: Plan, pages: Pages) -> None:
+        """A path of google.api.http, or a page of the gateway's own."""
+        preflight = is_preflight(exchange)
+        method = exchange.headers["access-control-request-method"] if preflight else exchange.method
+        found = plan.router.match(method, exchange.path)
+        if found is None:
+            await self._serve_unknown(exchange, plan, pages)
+        elif preflight:
+            await answer_preflight(exchange, found.allow if isinstance(found, WrongMethod) else (method,))
+        elif isinstance(found, WrongMethod):
+            raise _wrong_method(exchange, found.allow)
+        else:
+            exchange.rpc = found.binding.method.name
+            await serve_rest(exchange, plan, found.binding, found.segments, self._upstream)
+
+    async def _serve_unknown(self, exchange: Exchange, plan: Plan, pages: Pages) -> None:
+        if exchange.method in ("GET", "HEAD") and await pages.serve(exchange):
+            return
+        path = exchange.path[:200]
+        missing = CallError(StatusCode.UNIMPLEMENTED, f"There is no method {path}.", http_status=404)
+        if grpcweb.is_grpc_web(exchange):
+            await grpcweb.answer_error(exchange, missing)
+        elif connect.is_connect(exchange):
+            await connect.answer_error(exchange, plan.registry, missing)
+        else:
+            raise refused(
+                "UNKNOWN_PATH", f"Nothing is served at {path!r}; /docs shows what is.", code=StatusCode.NOT_FOUND
+            )
+
+    async def _answer_error(self, exchange: Exchange, error: CallError) -> None:
+        registry = self._plan.registry if self._plan else None
+        body = error_json(error, registry, envelope=self.options.error_envelope)
+        headers = to_headers(error.metadata)
+        headers += [(name.encode(), value.encode()) for name, value in error_headers(error)]
+        await exchange.answer(error.http_status, "application/json", body, headers)
+
+
+async def _answer_health(exchange: Exchange, *, serving: bool) -> None:
+    status = b"SERVING" if serving else b"NOT_SERVING"
+    await exchange.answer(200 if serving else 503, "application/json", b'{"status":"%b"}' % status)
+
+
+def _check_sizes(exchange: Exchange) -> None:
+    options = exchange.options
+    if len(exchange.path) + len(exchange.query) > options.max_url_bytes:
+        raise refused("URL_TOO_LONG", f"The URL is longer than {options.max_url_bytes} bytes.", http_status=414)
+    if sum(len(name) + len(value) for name, value in exchange.raw_headers) > options.max_header_bytes:
+        raise refused(
+            "HEADERS_TOO_LARGE", f"The headers hold more than {options.max_header_bytes} bytes.", http_status=431
+        )
+
+
+def _wrong_method(exchange: Exchange, allow: tuple[str, ...]) -> CallError:
+    listed = ", ".join(allow)
+    return refused(
+        "WRONG_METHOD",
+        f"{exchange.method} is not served at this path; use {listed}.",
+        code=StatusCode.UNIMPLEMENTED,
+        http_status=405,
+        headers=[("allow", listed)],
+    )

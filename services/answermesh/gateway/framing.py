@@ -1,0 +1,158 @@
+"""Server streams on HTTP: JSON array, NDJSON or SSE by `Accept`, or the bare bytes of HttpBody.
+
+A framing says how messages follow each other and how an error after the first message shows. Where the format has no
+place for an error (array, bytes), the connection is cut, so that nobody takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from answermesh.gateway.reply import Content
+
+
+class Framing(Protocol):
+    """How one stream is written."""
+
+    content_type: str
+    # Sent while nothing happens; empty for formats that have no such thing.
+    heartbeat: bytes
+    # Whether headers may go out before the first message: only if an error can still be shown.
+    shows_errors: bool
+
+    def item(self, content: Content) -> bytes:
+        """A message."""
+        ...
+
+    def end(self) -> bytes:
+        """The end of a stream that went well."""
+        ...
+
+    def error(self, status: bytes) -> bytes | None:
+        """The end of a stream that failed; None if the connection must be cut instead."""
+        ...
+
+
+class Sse:
+    """Server-sent events: an `id:` where the method has one, errors as `event: error`."""
+
+    content_type = "text/event-stream"
+    heartbeat = b": alive\n\n"
+    shows_errors = True
+
+    def item(self, content: Content) -> bytes:
+        """One event. ProtoJSON has no line breaks, so one `data:` line is enough."""
+        if content.event_id:
+            return b"id: %b\ndata: %b\n\n" % (content.event_id.encode(), content.body)
+        return b"data: %b\n\n" % content.body
+
+    def end(self) -> bytes:
+        """Nothing: the body ends."""
+        return b""
+
+    def error(self, status: bytes) -> bytes | None:
+        """An event named error."""
+        return b"event: error\ndata: %b\n\n" % status
+
+
+class Ndjson:
+    """One JSON value a line; an error is the last line, {"error": …}."""
+
+    content_type = "application/x-ndjson"
+    heartbeat = b""
+    shows_errors = True
+
+    def item(self, content: Content) -> bytes:
+        """One line."""
+        return content.body + b"\n"
+
+    def end(self) -> bytes:
+        """Nothing: the body ends."""
+        return b""
+
+    def error(self, status: bytes) -> bytes | None:
+        """The last line."""
+        return status + b"\n"
+
+
+class JsonArray:
+    """One JSON array."""
+
+    content_type = "application/json"
+    heartbeat = b""
+    shows_errors = False
+
+    def __init__(self) -> None:
+        self._opened = False
+
+    def item(self, content: Content) -> bytes:
+        """An element, with what goes before it."""
+        before = b"," if self._opened else b"["
+        self._opened = True
+        return before + content.body
+
+    def end(self) -> bytes:
+        """The closing bracket."""
+        return b"]" if self._opened else b"[]"
+
+    def error(self, status: bytes) -> bytes | None:
+        """None: the array stays open."""
+        return None
+
+
+class Raw:
+    """The bytes of HttpBody messages, one after the other, under the first one's Content-Type."""
+
+    content_type = ""
+    heartbeat = b""
+    shows_errors = False
+
+    def item(self, content: Content) -> bytes:
+        """The bytes."""
+        return content.body
+
+    def end(self) -> bytes:
+        """Nothing: the body ends."""
+        return b""
+
+    def error(self, status: bytes) -> bytes | None:
+        """None: bytes cannot hold an error."""
+        return None
+
+
+_FORMATS: dict[str, type[Sse] | type[Ndjson] | type[JsonArray]] = {
+    "text/event-stream": Sse,
+    "application/x-ndjson": Ndjson,
+    "application/ndjson": Ndjson,
+    "application/jsonl": Ndjson,
+    "application/x-jsonlines": Ndjson,
+    "application/json": JsonArray,
+    "application/*": JsonArray,
+    "*/*": JsonArray,
+}
+
+
+def choose_framing(accept: str) -> Framing:
+    """The format that `Accept` likes best; the first named of equals, and a JSON array where it names none of ours."""
+    best: type[Sse] | type[Ndjson] | type[JsonArray] = JsonArray
+    best_quality = 0.0
+    for choice in accept.lower().split(","):
+        media, _, parameters = choice.partition(";")
+        framing = _FORMATS.get(media.strip())
+        if framing is None:
+            continue
+        quality = _quality(parameters)
+        if quality > best_quality:
+            best, best_quality = framing, quality
+    return best()
+
+
+def _quality(parameters: str) -> float:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

@@ -1,0 +1,95 @@
+"""Parameters of an operation, as OpenAPI writes them: of the path, and of the query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from protobuf import (
+    DescField,
+    DescFieldValueList,
+    DescFieldValueMap,
+    DescFieldValueMessage,
+    DescMessage,
+)
+
+from answermesh.gateway.fields import FieldPathError, field_encoder, find_field
+from answermesh.gateway.plan import Binding
+from answermesh.gateway.schemas import Json, Schemas, behaviors
+
+# Nested fields are listed down to this depth; deeper ones work, but would bury the others.
+_DEPTH = 3
+
+
+def path_parameters(binding: Binding, of_url: list[Json], schemas: Schemas, told: dict[str, str]) -> list[Json]:
+    """One for each `{…}` of the path."""
+    parameters = []
+    for parameter in of_url:
+        name, wild = parameter["name"], parameter["wild"]
+        field = _at(binding.method.input, name)
+        schema: Json = schemas.value(field) if field is not None and not wild else {"type": "string"}
+        entry: Json = {"name": name, "in": "path", "required": True, "schema": schema}
+        text = told.get(f"{field.parent.type_name}.{field.name}", "") if field is not None else ""
+        if wild:
+            text = f"{text} May hold slashes.".strip()
+        if text:
+            entry["description"] = text
+        parameters.append(entry)
+    return parameters
+
+
+def query_parameters(binding: Binding, schemas: Schemas) -> list[Json]:
+    """One for each field that neither path nor body sets."""
+    taken = {*binding.request.variables, binding.rule.body}
+    return [
+        _query_parameter(path, field, schemas)
+        for path, field in _leaves(binding.method.input, "", _DEPTH)
+        if path not in taken and path.partition(".")[0] != (binding.rule.body or None)
+    ]
+
+
+def _query_parameter(path: str, field: DescField, schemas: Schemas) -> Json:
+    described = schemas.field(field)
+    entry: Json = {"name": path, "in": "query", "schema": schemas.value(field)}
+    if "description" in described:
+        entry["description"] = described["description"]
+    if described.get("deprecated"):
+        entry["deprecated"] = True
+    if isinstance(field.value, DescFieldValueMap):
+        entry |= {"style": "deepObject", "explode": True}
+    if "." not in path and "REQUIRED" in behaviors(field):
+        entry["required"] = True
+    return entry
+
+
+def _leaves(message: DescMessage, prefix: str, depth: int) -> Iterator[tuple[str, DescField]]:
+    """Fields that a query parameter can set."""
+    for field in message.fields:
+        path = prefix + field.json_name
+        value = field.value
+        if isinstance(value, DescFieldValueMap):
+            if not isinstance(value.value, DescMessage):
+                yield path, field
+        elif isinstance(value, DescFieldValueMessage | DescFieldValueList) and not _is_text(message, field):
+            if isinstance(value, DescFieldValueMessage) and depth > 1:
+                yield from _leaves(value.message, f"{path}.", depth - 1)
+        else:
+            yield path, field
+
+
+def _is_text(message: DescMessage, field: DescField) -> bool:
+    try:
+        field_encoder(message, field.name)
+    except FieldPathError:
+        return False
+    return True
+
+
+def _at(message: DescMessage, path: str) -> DescField | None:
+    field: DescField | None = None
+    for name in path.split("."):
+        field = find_field(message, name)
+        if field is None:
+            return None
+        if isinstance(field.value, DescFieldValueMessage):
+            message = field.value.message
+    return field

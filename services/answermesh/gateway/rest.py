@@ -1,0 +1,175 @@
+"""A matched HTTP rule carried out: request in, call upstream, answer out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from grpc import StatusCode
+
+from answermesh.gateway.elements import split
+from answermesh.gateway.exchange import Exchange
+from answermesh.gateway.framing import Framing, Raw, choose_framing
+from answermesh.gateway.metadata import Headers, timeout_s, to_headers, to_metadata
+from answermesh.gateway.plan import Binding, Plan
+from answermesh.gateway.reply import Content
+from answermesh.gateway.status import CallError, Metadata, error_json, refused
+from answermesh.gateway.streaming import run_stream
+from answermesh.gateway.upstream import StreamCall, Upstream
+
+_EVENT_ID = re.compile(r"[0-9]{1,19}")
+
+
+async def serve_rest(
+    exchange: Exchange, plan: Plan, binding: Binding, segments: Sequence[str], upstream: Upstream
+) -> None:
+    """Answer the request. Raises CallError before the answer is started, ClientGone."""
+    method = binding.method
+    metadata = call_metadata(exchange)
+    timeout = call_timeout_s(exchange, streams=method.client_streaming or method.server_streaming)
+    if not method.client_streaming and not method.server_streaming:
+        body = await exchange.body()
+        request = binding.request.build(segments, exchange.query, exchange.content_type, body)
+        reply = await exchange.attended(upstream.unary(method.path, request, metadata, timeout))
+        content = binding.reply.convert(reply.message)
+        headers = to_headers((*reply.headers, *reply.trailers))
+        await exchange.answer(200, content.content_type, content.body, headers)
+        return
+    if method.client_streaming:
+        requests = _requests(exchange, binding, segments)
+    else:
+        # Read and checked before the call is opened: a bad request costs the upstream nothing.
+        body = await exchange.body()
+        request = binding.request.build(segments, exchange.query, exchange.content_type, body)
+        requests = _one(request + _resumed(exchange, binding))
+    async with upstream.stream(method.path, metadata, timeout) as call:
+        if method.server_streaming:
+            await run_stream(exchange, call, requests, RestSink(exchange, plan, binding))
+        else:
+            await _gathered(exchange, binding, call, requests)
+
+
+def call_metadata(exchange: Exchange) -> Metadata:
+    """Metadata of the call: the request's headers and its id."""
+    metadata = to_metadata(exchange.raw_headers)
+    if "x-request-id" not in exchange.headers:
+        metadata = (*metadata, ("x-request-id", exchange.request_id))
+    return metadata
+
+
+def call_timeout_s(exchange: Exchange, *, streams: bool) -> float | None:
+    """The call's deadline."""
+    options = exchange.options
+    default_s = None if streams else options.default_timeout_s
+    return timeout_s(exchange.headers, default_s=default_s, max_s=options.max_timeout_s)
+
+
+async def _one(message: bytes) -> AsyncIterator[bytes]:
+    yield message
+
+
+async def _requests(exchange: Exchange, binding: Binding, segments: Sequence[str]) -> AsyncIterator[bytes]:
+    """The request messages; path variables and query parameters go into the first."""
+    builder, content_type = binding.request, exchange.content_type
+    first = True
+    async for piece in (
+        exchange.chunks() if builder.body.is_raw else split(exchange.chunks(), exchange.options.max_body_bytes)
+    ):
+        if first:
+            yield builder.build(segments, exchange.query, content_type, piece)
+            first = False
+        else:
+            yield builder.body.read("" if builder.body.is_raw else content_type, piece)
+    if first and builder.body.is_raw:
+        yield builder.build(segments, exchange.query, content_type, b"")
+
+
+def _resumed(exchange: Exchange, binding: Binding) -> bytes:
+    """What Last-Event-ID sets; it is newer than what the URL says, so it comes last and wins."""
+    event_id = exchange.headers.get("last-event-id", "").strip()
+    if binding.resume is None or not event_id:
+        return b""
+    if not _EVENT_ID.fullmatch(event_id):
+        raise refused("INVALID_HEADER", "Header 'Last-Event-ID' must be the id of an event of this stream, a number.")
+    return binding.resume.encode(event_id)
+
+
+async def _gathered(exchange: Exchange, binding: Binding, call: StreamCall, requests: AsyncIterator[bytes]) -> None:
+    """A client stream's one answer."""
+    sink = _Single(binding)
+    await run_stream(exchange, call, requests, sink)
+
+
+class RestSink:
+    """Writes a server stream in the format that the client accepts."""
+
+    def __init__(self, exchange: Exchange, plan: Plan, binding: Binding) -> None:
+        self._registry = plan.registry
+        self._reply = binding.reply
+        self._framing: Framing = (
+            Raw() if binding.reply.is_raw else choose_framing(exchange.headers.get("accept", "*/*"))
+        )
+        self._resuming = binding.resume is not None and "last-event-id" in exchange.headers
+        self.heartbeat = self._framing.heartbeat
+        self.opens_early = self._framing.shows_errors
+
+    def open(self, metadata: Metadata, first: bytes | None, *, ended: bool) -> tuple[int, Headers]:
+        """200 with the stream's headers; 204 where an EventSource came back for more and there is none."""
+        if ended and self._resuming and first is None and self._framing.heartbeat:
+            # Else it would come back for ever: only 204 ends that (WHATWG HTML 9.2.3).
+            return 204, to_headers(metadata)
+        headers = to_headers(metadata)
+        content_type = self._framing.content_type
+        if not content_type and first is not None:
+            content_type = self._reply.convert(first).content_type
+        if content_type:
+            headers.append((b"content-type", content_type.encode("latin-1", "replace")))
+        # So that neither caches nor nginx hold events back.
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"), (b"vary", b"accept")]
+        return 200, headers
+
+    def item(self, message: bytes) -> bytes:
+        """One message."""
+        return self._framing.item(self._reply.convert(message))
+
+    def end(self, trailers: Metadata) -> bytes:
+        """The end."""
+        return self._framing.end()
+
+    def error(self, error: CallError) -> bytes | None:
+        """The end of a stream that failed."""
+        return self._framing.error(error_json(error, self._registry))
+
+
+class _Single:
+    """Writes the one answer of a client stream."""
+
+    heartbeat = b""
+    opens_early = False
+
+    def __init__(self, binding: Binding) -> None:
+        self._reply = binding.reply
+        self._content: Content | None = None
+
+    def open(self, metadata: Metadata, first: bytes | None, *, ended: bool) -> tuple[int, Headers]:
+        """200; a call without an answer is an error of the service."""
+        if first is None:
+            raise CallError(StatusCode.INTERNAL, "The service ended the call without an answer.")
+        self._content = self._reply.convert(first)
+        headers = to_headers(metadata)
+        if self._content.content_type:
+            headers.append((b"content-type", self._content.content_type.encode("latin-1", "replace")))
+        return 200, headers
+
+    def item(self, message: bytes) -> bytes:
+        """The answer."""
+        assert self._content is not None
+        return self._content.body
+
+    def end(self, trailers: Metadata) -> bytes:
+        """The end."""
+        return b""
+
+    def error(self, error: CallError) -> bytes | None:
+        """None: half an answer is none."""
+        return None
