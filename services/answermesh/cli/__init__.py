@@ -1,0 +1,1 @@
+"""The command line: `answermesh up`, `import`, `ask` and what goes with them."""

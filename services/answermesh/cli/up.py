@@ -1,0 +1,84 @@
+"""`answermesh up`: a whole mesh on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from answermesh.cli import exits
+from answermesh.cli.connect import tell
+from answermesh.errors import Failure
+
+if TYPE_CHECKING:
+    from answermesh.serve.up import Plan
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of the database and the logs.")
+@click.option("--http", default="127.0.0.1:8080", show_default=True, metavar="ADDR", help="HTTP address; port 0: any.")
+@click.option("--grpc", default="127.0.0.1:50051", show_default=True, metavar="ADDR", help="gRPC address; port 0: any.")
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help='Gets {"http": …, "grpc": …} when ready.'
+)
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file of settings.")
+@click.option("--local-llm", is_flag=True, help="Run a small language model beside the mesh (extra local-llm).")
+@click.option("--gguf", type=click.Path(path_type=Path, dir_okay=False), help="Run this GGUF model instead.")
+def up(
+    data: Path | None,
+    http: str,
+    grpc: str,
+    ready_file: Path | None,
+    config: Path | None,
+    local_llm: bool,
+    gguf: Path | None,
+) -> None:
+    """Run a whole mesh on this machine, until Ctrl-C.
+
+    Fetches the embedded models at the first start, runs Postgres in the data folder (or uses DATABASE_URL), and one
+    process per service; what dies is started again. A second Ctrl-C does not wait for a clean stop.
+
+    \b
+    Examples:
+      answermesh up
+      answermesh up --data ./mesh --http 127.0.0.1:0 --grpc 127.0.0.1:0 --ready-file mesh.json
+    """
+    import asyncio
+    from dataclasses import replace
+
+    from answermesh.cli.up_listener import Console
+    from answermesh.serve.local_llm import model_of
+    from answermesh.serve.up import up as run_up
+
+    try:
+        plan = plan_of(data, http, grpc, ready_file, config)
+        if local_llm or gguf:
+            plan = replace(plan, gguf=model_of(plan.settings, gguf))
+        with Console() as listener:
+            asyncio.run(run_up(plan, listener))
+    except Failure as failure:
+        tell(failure)
+        raise SystemExit(exits.FAILED) from None
+
+
+def plan_of(
+    data: Path | None,
+    http: str,
+    grpc: str,
+    ready_file: Path | None,
+    config: Path | None,
+) -> Plan:
+    """The options with the settings that they overlay."""
+    from dataclasses import replace
+
+    from answermesh.config import load
+    from answermesh.serve.up import Plan
+
+    if config is None and (path := os.environ.get("ANSWERMESH_CONFIG")):
+        config = Path(path)
+    settings = load(config)
+    if data:
+        settings = replace(settings, data_dir=data.absolute())
+    return Plan(settings, http, grpc, ready_file, config.absolute() if config else None)

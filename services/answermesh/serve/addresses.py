@@ -1,0 +1,47 @@
+"""Addresses that are listened on: checked before anything is started, and told in full when they are taken."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from answermesh.errors import Failure, Reason, invalid_field
+
+
+def check_listen(option: str, address: str) -> None:
+    """Make sure that `address` (HOST:PORT; port 0 lets the kernel choose) can be listened on.
+
+    Raises Failure(INVALID_FIELD) for what is no address, Failure(WRONG_STATE) for one that is in use or not ours.
+    """
+    host, port = split(option, address)
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise invalid_field(option, f"{address!r}: the host {host!r} is not known; give an IP address.") from error
+    with socket.socket(family, kind, protocol) as probe:
+        # As servers do: a port that is only closing down counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(place)
+            probe.listen()
+        except OSError as error:
+            raise Failure(Reason.WRONG_STATE, _cannot_listen(option, address, error)) from error
+
+
+def split(option: str, address: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT or [IPV6]:PORT.
+
+    Raises Failure(INVALID_FIELD).
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise invalid_field(option, f"{address!r} is no HOST:PORT; give for example 127.0.0.1:8080.")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _cannot_listen(option: str, address: str, error: OSError) -> str:
+    mend = f"choose another with {option} HOST:PORT, or port 0 to let the system choose."
+    if error.errno == errno.EADDRINUSE:
+        return f"{address} is in use by another program; stop that, or {mend}"
+    return f"{address} cannot be listened on: {os.strerror(error.errno or 0)}; {mend}"

@@ -1,0 +1,56 @@
+"""What a mesh of one machine consists of: its services, where each listens, what each must know before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from answermesh.config import AGENTS
+
+# What a service may wait for: the address of the database or of the orchestrator, or a settings file made for it.
+DATABASE = "database"
+ORCHESTRATOR = "orchestrator"
+SETTINGS = "settings"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process."""
+
+    name: str
+    # Where it listens: a Unix socket of the run folder, or HOST:PORT for the two that the world may reach.
+    listen: str
+    # What must be known before it starts.
+    needs: tuple[str, ...] = ()
+    # Options of `answermesh serve` for this service alone.
+    options: tuple[str, ...] = ()
+
+
+def services(run_dir: Path, http: str, grpc: str, agents_need: tuple[str, ...] = ()) -> tuple[tuple[Service, ...], ...]:
+    """All services, in the order of their start; those of one group are stopped together, the last group first."""
+    return (
+        # The slowest to start comes first.
+        (Service("models", _socket(run_dir, "models")),),
+        (Service("knowledge", _socket(run_dir, "knowledge"), (DATABASE,)),),
+        tuple(Service(agent, _socket(run_dir, agent), agents_need) for agent in AGENTS),
+        (Service(ORCHESTRATOR, grpc, (DATABASE,)),),
+        (Service("gateway", http, (ORCHESTRATOR,)),),
+    )
+
+
+def environ(run_dir: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """Settings that tell a service where the others are; `known` holds what it needed."""
+    private = ("models", "knowledge", *AGENTS)
+    variables = {f"ANSWERMESH_TARGET_{name.upper()}": _socket(run_dir, name) for name in private}
+    if ORCHESTRATOR in known:
+        variables["ANSWERMESH_TARGET_ORCHESTRATOR"] = known[ORCHESTRATOR]
+    if SETTINGS in known:
+        variables["ANSWERMESH_CONFIG"] = known[SETTINGS]
+    if DATABASE in known:
+        variables["ANSWERMESH_DATABASE_URL"] = known[DATABASE]
+    return variables
+
+
+def _socket(run_dir: Path, name: str) -> str:
+    return f"unix:{run_dir}/{name}.sock"

@@ -1,0 +1,103 @@
+"""One service in this process, from its start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from answermesh.config import AGENTS, Settings
+from answermesh.serve import local_llm
+from answermesh.serve.failures import first_failure
+from answermesh.serve.mesh_file import write_json
+from answermesh.serve.stopping import stop_signals
+
+if TYPE_CHECKING:
+    from answermesh.rpc.server import Server
+
+_log = logging.getLogger(__name__)
+
+
+def serve_one(
+    service: str,
+    listen: str,
+    settings: Settings,
+    *,
+    ready_file: Path | None,
+    ready_fd: int | None,
+    gguf: Path | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; the second signal ends the process at once.
+
+    When the service is ready, {"address": …} is written to `ready_file`, and the address alone to `ready_fd`.
+    Raises Failure where it cannot be started.
+    """
+    # Here, since most commands have no loop to speed up.
+    import uvloop
+
+    def ready(address: str) -> None:
+        _log.info("%s is ready at %s", service, address)
+        if ready_file:
+            write_json(ready_file, {"address": address})
+        if ready_fd is not None:
+            os.write(ready_fd, f"{address}\n".encode())
+            os.close(ready_fd)
+
+    match service:
+        case "gateway":
+            serving = _serve_gateway(listen, settings, ready)
+        case local_llm.SERVICE:
+            serving = local_llm.serve_llm(listen, local_llm.model_of(settings, gguf), ready)
+        case _:
+            serving = _serve(service, listen, settings, ready)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_failing_plainly(serving))
+    _log.info("%s has stopped", service)
+
+
+async def _serve(service: str, listen: str, settings: Settings, ready: Callable[[str], None]) -> None:
+    from answermesh.rpc.server import Server
+
+    with stop_signals() as stop:
+        server = Server(listen, tenant=settings.tenant)
+        async with _mounted(service, server, settings):
+            ready(await server.start())
+            try:
+                await stop.wait()
+            finally:
+                await server.drain()
+
+
+def _mounted(service: str, server: Server, settings: Settings) -> AbstractAsyncContextManager[None]:
+    if service in AGENTS:
+        from answermesh.agents.service import mount_agent
+
+        return mount_agent(server, settings, service)
+    # By name: a process must not load the parts of the others.
+    mounted: AbstractAsyncContextManager[None] = import_module(f"answermesh.{service}.service").mount(server, settings)
+    return mounted
+
+
+async def _serve_gateway(listen: str, settings: Settings, ready: Callable[[str], None]) -> None:
+    from answermesh.gateway.service import serve_http
+
+    # uvicorn-like servers install handlers of their own; ours stop it by cancelling, and drain is its clean-up.
+    with stop_signals() as stop:
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(serve_http(settings, listen, settings.target("orchestrator"), ready))
+            stopping = group.create_task(stop.wait())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            serving.cancel()
+            stopping.cancel()
+
+
+async def _failing_plainly(work: Coroutine[None, None, None]) -> None:
+    try:
+        await work
+    except BaseExceptionGroup as errors:
+        raise first_failure(errors) from errors
