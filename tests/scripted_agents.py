@@ -108,11 +108,11 @@ async def serving(agent: ScriptedAgent, listen: str = "127.0.0.1:0") -> AsyncIte
         await server.drain(0.0)
 
 
-async def all_serving(channel: grpc.aio.Channel, wanted: set[str]) -> None:
+async def all_serving(channel: grpc.aio.Channel, wanted: set[str], timeout_s: float = 20.0) -> None:
     """Wait until the mesh holds these agents and they serve."""
     if not wanted:
         return
-    call = MeshServiceStub(channel).WatchMesh(WatchMeshRequest(), timeout=20)
+    call = MeshServiceStub(channel).WatchMesh(WatchMeshRequest(), timeout=timeout_s)
     there: set[str] = set()
     try:
         async for response in call:
