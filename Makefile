@@ -28,6 +28,7 @@ generate: setup ## Write both stub families anew from proto/
 	  --python_out=generated --grpc_python_out=generated --mypy_out=quiet:generated --mypy_grpc_out=quiet:generated $(PROTOS)
 	PATH=$(abspath $(BIN)):$$PATH $(PROTOC) --python_betterproto_opt=typing.310 --python_betterproto_out=generated/answermesh/typed $(PROTOS)
 	rm -rf generated/answermesh/typed/google/api
+	$(PROTOC) --include_imports --include_source_info --descriptor_set_out=generated/answermesh/v1/answermesh.binpb $(PROTOS)
 
 pins: setup ## Resolve the dependencies anew into the requirements files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \

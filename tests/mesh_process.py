@@ -51,7 +51,7 @@ async def running_mesh(folder: Path, environ: Mapping[str, str] | None = None) -
             stderr=log,
         )
         try:
-            await _until_there(ready, process, folder / "up.log")
+            await until_there(ready, process, folder / "up.log")
             addresses = json.loads(ready.read_text())
             yield Mesh(addresses["http"], addresses["grpc"], process.pid)
         finally:
@@ -77,7 +77,8 @@ async def run(*argv: str | Path, environ: Mapping[str, str] | None = None, timeo
     return out.decode()
 
 
-async def _until_there(ready: Path, process: asyncio.subprocess.Process, log: Path) -> None:
+async def until_there(ready: Path, process: asyncio.subprocess.Process, log: Path) -> None:
+    """Wait for the file that a process writes when it is ready; fails with its log if it ends instead."""
     async with asyncio.timeout(READY_S):
         # The file is what the command promises; there is nothing to be woken by.
         while not ready.exists():

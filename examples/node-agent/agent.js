@@ -12,6 +12,7 @@ const definition = loader.loadSync(["answermesh/v1/agent_service.proto", "answer
   keepCase: true,
   enums: String,
   longs: String,
+  defaults: true,
 });
 const v1 = grpc.loadPackageDefinition(definition).answermesh.v1;
 

@@ -1,19 +1,25 @@
-"""The local language model for real: a GGUF file, llama.cpp's server in a child process, our client."""
+"""The local language model for real: a GGUF file, llama.cpp's server in a process of its own, our client."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from answermesh.config import load
-from answermesh.errors import Failure, Reason
+from answermesh.errors import Failure
 from answermesh.llm import LanguageModels, Ledger, Message
-from answermesh.llm.local import LocalServer, check
 from answermesh.llm.provider import parse_providers
 from answermesh.models import fetch
 from answermesh.models.manifest import LOCAL_LLM
+from answermesh.serve.local_llm import KEY_VARIABLE
+from tests.mesh_process import BIN, until_there
 
 pytest.importorskip("xllamacpp", reason="the extra local-llm is not installed")
 
@@ -24,15 +30,35 @@ SCHEMA = {
     "required": ["city"],
     "additionalProperties": False,
 }
+KEY = {KEY_VARIABLE: "a key of this test"}
 
 
-# The first time on a machine, the file (93 MB) is fetched.
+@asynccontextmanager
+async def served(folder: Path) -> AsyncIterator[dict[str, Any]]:
+    """The small model of the manifest, served; yields the provider that leads there."""
+    # The first time on a machine, the file (93 MB) is fetched.
+    gguf = (await asyncio.to_thread(fetch.ensure, load().cache_dir, [LOCAL_LLM]))[LOCAL_LLM]
+    ready, log = folder / "ready.json", folder / "llm.log"
+    argv = ("serve", "llm", "--listen", "127.0.0.1:0", "--gguf", gguf, "--ready-file", ready)
+    with log.open("wb") as opened:
+        process = await asyncio.create_subprocess_exec(
+            BIN / "answermesh", *argv, env={**os.environ, **KEY}, stdin=asyncio.subprocess.DEVNULL, stderr=opened
+        )
+        try:
+            await until_there(ready, process, log)
+            address = json.loads(ready.read_text())["address"]
+            yield {"name": "local", "base_url": f"http://{address}/v1", "models": ["m"], "api_key_env": KEY_VARIABLE}
+        finally:
+            process.terminate()
+            async with asyncio.timeout(30):
+                await process.wait()
+
+
 @pytest.mark.timeout(300)
 async def test_a_real_model_streams_text_gives_json_and_stops_when_left(tmp_path: Path) -> None:
-    paths = await asyncio.to_thread(fetch.ensure, load().cache_dir, [LOCAL_LLM])
     ledger = Ledger()
-    async with LocalServer(paths[LOCAL_LLM], tmp_path) as local:
-        llm = LanguageModels(parse_providers([local.provider()], local.environ()))
+    async with served(tmp_path) as provider:
+        llm = LanguageModels(parse_providers([provider], KEY))
         async with llm.complete("synthesis", ASK, max_tokens=40, ledger=ledger) as pieces:
             text = [piece async for piece in pieces]
         value = await llm.complete_json("citation", ASK, SCHEMA, max_tokens=60, ledger=ledger)
@@ -45,7 +71,7 @@ async def test_a_real_model_streams_text_gives_json_and_stops_when_left(tmp_path
     assert "Paris" in "".join(text)
     assert isinstance(value["city"], str)
     told, told_json, left = ledger.take()
-    assert (told.model, told.cost_micros) == ("SmolLM2-135M-Instruct.Q4_1", 0)
+    assert (told.provider, told.cost_micros) == ("local", 0)
     assert told.input_tokens > 10
     assert told_json.output_tokens > 3
     assert left.id.startswith("estimated-")
@@ -53,31 +79,9 @@ async def test_a_real_model_streams_text_gives_json_and_stops_when_left(tmp_path
 
 @pytest.mark.timeout(120)
 async def test_without_the_key_nobody_is_served(tmp_path: Path) -> None:
-    paths = await asyncio.to_thread(fetch.ensure, load().cache_dir, [LOCAL_LLM])
-    async with LocalServer(paths[LOCAL_LLM], tmp_path) as local:
-        assert local.base_url.startswith("http://127.0.0.1:")
-        keyless = {key: value for key, value in local.provider().items() if key != "api_key_env"}
+    async with served(tmp_path) as provider:
+        keyless = {key: value for key, value in provider.items() if key != "api_key_env"}
         llm = LanguageModels(parse_providers([keyless]))
         with pytest.raises(Failure, match="refuses our key"):
             await llm.complete_json("citation", ASK, SCHEMA, max_tokens=5, ledger=Ledger())
         await llm.aclose()
-
-
-async def test_a_broken_file_says_where_the_log_is(tmp_path: Path) -> None:
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(b"GGUF and then nothing of use")
-
-    with pytest.raises(Failure, match=r"local-llm\.log") as caught:
-        async with LocalServer(broken, tmp_path):
-            pass
-
-    assert caught.value.reason is Reason.MODEL_UNAVAILABLE
-
-
-def test_what_is_no_gguf_file_is_refused_before_a_start(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("notes")
-
-    for name in ("notes.txt", "missing.gguf"):
-        with pytest.raises(Failure, match=name) as caught:
-            check(tmp_path / name)
-        assert caught.value.reason is Reason.INVALID_FIELD

@@ -34,3 +34,10 @@ def test_a_file_that_cannot_be_extended_says_how_it_can(tmp_path: Path) -> None:
 def test_a_model_that_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="--gguf"):
         model_of(Settings(), tmp_path / "none.gguf")
+
+
+def test_what_is_no_gguf_file_is_refused_before_a_start(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("notes")
+    with pytest.raises(Failure, match="not a GGUF file"):
+        model_of(Settings(), notes)

@@ -75,8 +75,11 @@ _GIVEN_NAMES = frozenset(
 
 
 def name_runs(text: str, taken: bytearray) -> Iterator[tuple[int, int, Entity.Type.ValueType]]:
-    """Runs as (start, end, type), skipping characters that `taken` marks. A single word at a sentence's start counts
-    only if it is an acronym, stands capitalised within a sentence elsewhere in the text, or starts several and is never small."""
+    """Runs as (start, end, type), skipping characters that `taken` marks.
+
+    A single word at a sentence's start counts only if it is an acronym, stands capitalised within a sentence elsewhere
+    in the text, or starts several and is never small.
+    """
     runs = list(_runs(text, taken))
     inner = {text[start:end] for words in runs if not words[0][2] for start, end, _ in words}
     inner |= _repeated(text, runs)

@@ -17,6 +17,7 @@ from answermesh.orchestrator.journal import Journal
 from answermesh.orchestrator.plan import Wiring
 from answermesh.orchestrator.queries import Claim, Queries
 from answermesh.orchestrator.run import Agents, QueryRun, allowed_s
+from answermesh.rpc.deadline import no_deadline
 from answermesh.v1.query_pb2 import Query
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,9 @@ class Desk:
                 self._running.pop(query_id, None)
                 self._wanted.set()
 
-        self._running[query_id] = (run, self._tasks.create_task(answer(), name=record.name))
+        # The run outlives the call that asked for it, so the call's deadline is not its own.
+        with no_deadline():
+            self._running[query_id] = (run, self._tasks.create_task(answer(), name=record.name))
 
     async def _end_abandoned(self, claim: Claim, failure: Failure) -> None:
         """End a query from its journal."""

@@ -22,6 +22,7 @@ from answermesh.errors import Failure, Reason, not_found
 from answermesh.orchestrator.cards import check_card
 from answermesh.orchestrator.plan import Plan, Wiring, wire
 from answermesh.rpc.channel import open_channel
+from answermesh.rpc.deadline import no_deadline
 from answermesh.rpc.status import failure_from
 from answermesh.v1.agent_service_pb2 import GetCardRequest
 from answermesh.v1.agent_service_pb2_grpc import AgentServiceStub
@@ -209,7 +210,9 @@ class Registry:
     ) -> None:
         entry = Entry(agent, targets, open_channel(targets), source, card)
         self._entries[agent] = entry
-        entry.watch = self._tasks.create_task(self._watch(entry), name=f"watch agents/{agent}")
+        # An agent that registers is watched beyond the deadline of whatever call it came by.
+        with no_deadline():
+            entry.watch = self._tasks.create_task(self._watch(entry), name=f"watch agents/{agent}")
         self._notify(entry)
 
     # Watching.

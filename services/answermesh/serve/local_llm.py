@@ -1,9 +1,13 @@
-"""A language model beside the mesh: an OpenAI-compatible server on loopback over one GGUF file."""
+"""A language model beside the mesh: llama.cpp's OpenAI-compatible server over one GGUF file (extra `local-llm`).
+
+It is a process of its own because its native code computes on all cores, and a fault in it must take no agent along.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +19,8 @@ from answermesh.serve.addresses import split
 from answermesh.serve.stopping import stop_signals
 
 SERVICE = "llm"
+# Holds the key that callers must bring; unset, the server asks for none.
+KEY_VARIABLE = "ANSWERMESH_LOCAL_LLM_KEY"
 # Tokens of the passages and the answer, for each of the calls that run at the same time.
 _CONTEXT_TOKENS = 4096
 _PARALLEL_CALLS = 2
@@ -41,6 +47,8 @@ def model_of(settings: Settings, gguf: Path | None) -> Path:
     if gguf is not None:
         if not gguf.is_file():
             raise invalid_field("--gguf", f"{gguf} is no file; give the path of a GGUF model.")
+        if not _is_gguf(gguf):
+            raise invalid_field("--gguf", f"{gguf} is not a GGUF file; give one that llama.cpp can read.")
         return gguf.absolute()
     from answermesh.models.fetch import ensure
     from answermesh.models.manifest import LOCAL_LLM
@@ -59,6 +67,7 @@ def settings_with(config: Path | None, address: str, model: str) -> str:
 [[providers]]
 name = "local"
 base_url = "http://{address}/v1"
+api_key_env = "{KEY_VARIABLE}"
 models = ["{name}"]
 max_concurrency = {_PARALLEL_CALLS}
 timeout_s = {_SILENCE_LIMIT_S}
@@ -71,6 +80,11 @@ timeout_s = {_SILENCE_LIMIT_S}
     return text
 
 
+def _is_gguf(path: Path) -> bool:
+    with path.open("rb") as opened:
+        return opened.read(4) == b"GGUF"
+
+
 def _load(host: str, port: int, gguf: Path) -> Any:
     try:
         import xllamacpp
@@ -81,8 +95,14 @@ def _load(host: str, port: int, gguf: Path) -> Any:
     params.model.path = str(gguf)
     params.hostnames = [host]
     params.port = port
+    if key := os.environ.get(KEY_VARIABLE):
+        params.api_keys = [key]
     params.n_parallel = _PARALLEL_CALLS
     params.n_ctx = _CONTEXT_TOKENS * _PARALLEL_CALLS
+    # Its default keeps up to 8 GiB of old prompts.
+    params.cache_ram_mib = 64
+    params.ui = False
+    params.endpoint_slots = False
     try:
         return xllamacpp.Server(params)
     except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,8 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
     env = {"ANSWERMESH_DATA_DIR": str(plan.settings.data_dir), "ANSWERMESH_CACHE_DIR": str(plan.settings.cache_dir)}
     if plan.config:
         env["ANSWERMESH_CONFIG"] = str(plan.config)
+    if plan.gguf:
+        env[local_llm.KEY_VARIABLE] = secrets.token_urlsafe(24)
     supervisor = Supervisor(run_dir, plan.settings.data_dir / "logs", env, listener.happened)
     agents_need = (layout.SETTINGS,) if plan.gguf else ()
     try:

@@ -75,7 +75,9 @@ def claim(data_dir: Path, run_dir: Path, owner: Owner, held: ExitStack) -> Folde
             "run_dir", f"{run_dir} is too long for a socket ({_MAX_SOCKET_BYTES} bytes); choose a shorter one."
         )
     if "," in socket:
-        raise invalid_field("run_dir", f"{run_dir} has a comma, which database addresses cannot hold; choose another one.")
+        raise invalid_field(
+            "run_dir", f"{run_dir} has a comma, which database addresses cannot hold; choose another one."
+        )
     try:
         folder.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _lock(folder, held)
