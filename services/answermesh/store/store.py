@@ -141,7 +141,7 @@ async def _roll_back(connection: PoolConnectionProxy[Record]) -> None:
 async def _release(pool: asyncpg.Pool[Any], connection: PoolConnectionProxy[Record]) -> None:
     try:
         await pool.release(connection, timeout=CLEAN_UP_TIMEOUT_S)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
         # The connection was lost in its reset; the pool has dropped it, and the transaction has ended before.
         return
 
