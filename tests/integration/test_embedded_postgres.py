@@ -291,3 +291,49 @@ async def test_a_folder_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
         async with EmbeddedPostgres(tmp_path / "data", tmp_path / "run"):
             pass
     assert foreign.stat().st_uid == 12345
+
+
+async def elsewhere(*command: str) -> tuple[int, str]:
+    """Exit code and output of a command that may not be allowed on this machine."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+# A user namespace in which root is user 1000: Postgres, and we, then see no root.
+AS_USER_1000 = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+ONCE = """
+import asyncio, os, pathlib, sys
+from answermesh.errors import Failure
+from answermesh.store import EmbeddedPostgres, Store
+async def main():
+    folder = pathlib.Path(sys.argv[1])
+    try:
+        async with EmbeddedPostgres(folder / "data", folder / "run") as postgres, Store.open(postgres.dsn) as store:
+            async with store.transaction("one") as transaction:
+                print(os.geteuid(), await transaction.fetchval("SELECT current_user"))
+    except Failure as failure:
+        print(failure.reason.name)
+asyncio.run(main())
+"""
+
+
+@on_linux
+@as_root
+async def test_it_runs_for_a_user_that_is_not_root(tmp_path: Path) -> None:
+    if (await elsewhere(*AS_USER_1000, "true"))[0] != 0:
+        pytest.skip("this machine gives no user namespaces")
+    assert await elsewhere(*AS_USER_1000, sys.executable, "-c", ONCE, str(tmp_path)) == (0, "1000 answermesh_app\n")
+
+
+@on_linux
+@as_root
+async def test_a_full_disk_is_called_so(tmp_path: Path) -> None:
+    if (await elsewhere("mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(tmp_path)))[0] != 0:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        assert await elsewhere(sys.executable, "-c", ONCE, str(tmp_path)) == (0, "STORAGE_FULL\n")
+    finally:
+        await elsewhere("umount", str(tmp_path))

@@ -139,7 +139,9 @@ def parts(text: str) -> list[Part]:
 
 def _word_parts(word: str, written: str, start: int) -> list[Part]:
     if word in _NEGATIONS or word.endswith("n't"):
-        return [Part(Role.NEGATION, "not", "", written, start)]
+        # "never" says more than "not": each stands for itself, but for spellings of the same.
+        key = "not" if word == "cannot" or word.endswith("n't") else word
+        return [Part(Role.NEGATION, key, "", written, start)]
     # "may" is a month only where it is written like one and no sentence starts with it; the limit is the safer reading.
     if word in _CALENDAR and written[0].isupper() and not (word == "may" and start == 0):
         key, unit = _CALENDAR[word]

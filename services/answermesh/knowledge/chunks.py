@@ -84,7 +84,7 @@ def _pieces(text: str, start: int, end: int, kind: Kind) -> Iterator[tuple[int, 
     last = start
     for stop in _stops(text, start, end, by_line=by_line) if end - start > whole_chars else ():
         if stop - start > TARGET_CHARS and last > start:
-            yield _trimmed(text, start, last)
+            yield from _filled(text, start, last)
             start = last
         while stop - start > MAX_CHARS:
             yield from _filled(text, start, start + MAX_CHARS)

@@ -130,6 +130,8 @@ def _mention(text: str, start: int, end: int, type_: Entity.Type.ValueType) -> M
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
+    while end > start and type_ == Entity.TYPE_CODE and text[end - 1] in ".,;:":
+        end -= 1
     chosen = text[start:end]
     key = normalize(chosen)
     if not 1 < len(chosen) <= MAX_ENTITY_CHARS or not any(map(str.isalnum, key)) or len(chosen.split()) > _MAX_WORDS:

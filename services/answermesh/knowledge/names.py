@@ -96,7 +96,7 @@ def name_runs(text: str, taken: bytearray) -> Iterator[tuple[int, int, Entity.Ty
         name = text[start:end]
         if len(words) == 1 and words[0][2] and name not in inner and not _is_acronym(name):
             continue
-        if len(name) > 1:
+        if len(name) > 1 and name.casefold() not in _HONORIFICS:
             yield start, end, _type(name, text[max(0, start - 14) : start])
 
 

@@ -10,6 +10,7 @@ time. It is started by knowledge.pool and ends when its input does. What it answ
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import sys
@@ -30,6 +31,8 @@ def main() -> None:
     """Serve until the input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # pypdf warns of every oddity of a file.
+    logging.disable(logging.ERROR)
     # Parsers may print; what they print must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # How long an agent that went away is waited for; a process restarts within about two seconds.
 RECONNECT_S = 6.0
+# The pause before the second try; it doubles with each further one.
+RETRY_PAUSE_S = 0.3
 
 
 class Agents(Protocol):
@@ -116,6 +118,8 @@ class QueryRun:
             if failure is None or not self._flow.may_retry(step.agent, failure, attempt):
                 break
             log.info("%s: %s is tried again: %s", self._log.record.name, step.agent, failure.message)
+            # A channel notices late that its peer is going; without a pause all tries could fall into that moment.
+            await asyncio.sleep(min(RETRY_PAUSE_S * 2 ** (attempt - 1), max(0.0, deadline - loop.time())))
             if not await wait_ready(channel, max(0.0, min(RECONNECT_S, deadline - loop.time()))):
                 break
             attempt += 1

@@ -20,6 +20,9 @@ ACQUIRE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 # Clean-up after an error or a cancellation: rollback, reset and closing. A connection that needs longer is dropped.
 CLEAN_UP_TIMEOUT_S = 2.0
+# A request to cancel may overtake the statement it is for, and is lost then; so a connection that was dropped for not
+# getting clean must be noticed by the server, or its statement would hold its locks to the statement's time limit.
+HANG_UP_CHECK_S = 1.0
 # When a caller should try again: embedded Postgres is back within about a second of a crash.
 RETRY_AFTER_S = 1.0
 
@@ -29,9 +32,12 @@ def bounded_s(timeout_s: float = STATEMENT_TIMEOUT_S) -> float:
     return deadline.bound_s(timeout_s)
 
 
-def server_settings(search_path: str) -> dict[str, str]:
-    """Settings that a connection is born with, so that neither RESET ALL nor RESET ROLE takes them away."""
-    return {
+def server_settings(search_path: str, *, hang_up_noticed: bool) -> dict[str, str]:
+    """Settings that a connection is born with, so that neither RESET ALL nor RESET ROLE takes them away.
+
+    `hang_up_noticed`: see prerequisites.can_notice_hang_up.
+    """
+    settings = {
         "application_name": "answermesh",
         "role": APP_ROLE,
         "search_path": search_path,
@@ -42,6 +48,9 @@ def server_settings(search_path: str) -> dict[str, str]:
         # Statements are short; compiling them costs more than it gains.
         "jit": "off",
     }
+    if hang_up_noticed:
+        settings["client_connection_check_interval"] = _ms(HANG_UP_CHECK_S)
+    return settings
 
 
 def _ms(seconds: float) -> str:

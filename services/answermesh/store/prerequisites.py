@@ -65,6 +65,15 @@ async def check_role(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         raise Failure(Reason.WRONG_STATE, message)
 
 
+async def can_notice_hang_up(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Whether the server can see, in the middle of a statement, that its client is gone: on Windows it cannot."""
+    try:
+        await connection.execute("SET client_connection_check_interval = '1s'")
+    except asyncpg.InvalidParameterValueError:
+        return False
+    return True
+
+
 @contextmanager
 def explained(user: str) -> Iterator[None]:
     """Within, a missing right becomes a Failure(WRONG_STATE) that says what an administrator has to run."""

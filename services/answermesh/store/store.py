@@ -12,7 +12,7 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
 from answermesh.errors import Failure, Reason
-from answermesh.store import migrate, vector
+from answermesh.store import migrate, prerequisites, vector
 from answermesh.store.faults import is_closed, translated
 from answermesh.store.limits import (
     ACQUIRE_TIMEOUT_S,
@@ -49,6 +49,7 @@ class Store:
             with translated():
                 search_path = await migrate.migrate(connection, migrate.shipped())
                 vector_schema = await vector.schema(connection)
+                hang_up_noticed = await prerequisites.can_notice_hang_up(connection)
 
         async def init(connection: asyncpg.Connection[Record]) -> None:
             await vector.add_codec(connection, vector_schema)
@@ -60,7 +61,7 @@ class Store:
             max_size=pool_size,
             max_inactive_connection_lifetime=_IDLE_CONNECTION_S,
             init=init,
-            server_settings=server_settings(search_path),
+            server_settings=server_settings(search_path, hang_up_noticed=hang_up_noticed),
             timeout=CONNECT_TIMEOUT_S,
         )
         await pool

@@ -36,13 +36,21 @@ def _decode(content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        best = from_bytes(content[:_SAMPLE_BYTES]).best()
-    # Short texts fit many encodings alike; the commonest of them is the likeliest.
-    encoding = "cp1252" if best and "cp1252" in best.could_be_from_charset else best.encoding if best else ""
+        encoding = _likeliest(content[:_SAMPLE_BYTES])
     if not encoding:
         raise UnreadableError("is not text in any known encoding; save it as UTF-8.")
     # The sample may cut a character; what it could not show is replaced rather than refused.
     return content.decode(encoding, errors="replace")
+
+
+def _likeliest(sample: bytes) -> str:
+    """The likeliest encoding, or "". Short texts fit many alike; the commonest of these, Windows' Western one, is preferred."""
+    found = from_bytes(sample)
+    best = found.best()
+    if best is None:
+        return ""
+    alike = [one for one in found if (one.chaos, one.coherence) == (best.chaos, best.coherence)]
+    return "cp1252" if any("cp1252" in one.could_be_from_charset for one in alike) else best.encoding
 
 
 def _strictly(content: bytes, encoding: str) -> str:
