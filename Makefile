@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
-.PHONY: help setup demo test check lint types imports proto-check generate pins clean
+.PHONY: help setup demo test check lint types imports proto-check breaking generate pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,10 @@ proto-check: generate
 	$(BIN)/buf format --diff --exit-code --exclude-path proto/google
 	git diff --exit-code -- generated
 	test -z "$$(git status --porcelain -- generated)"
+
+AGAINST ?= main
+breaking: setup ## Whether the contract breaks callers of AGAINST, a branch or tag (default main)
+	$(BIN)/buf breaking --against '.git#branch=$(AGAINST)'
 
 check: lint types imports proto-check ## Lint, types, import floors, protos, stubs up to date
 

@@ -47,7 +47,8 @@ def test_the_text_of_text_and_markdown_is_the_files_own(text: str, name: str) ->
 
 
 def test_markdown_gives_title_headings_items_tables_and_code() -> None:
-    text = "---\ntitle: The Title\n---\n# One `x`\n\ntext\n\n- a\n- b\n\n## Two {#two}\n\n| a |\n|---|\n| 1 |\n\n```\ncode\n```\n"
+    head = "---\ntitle: The Title\n---\n# One `x`\n\ntext\n\n- a\n- b\n\n"
+    text = f"{head}## Two {{#two}}\n\n| a |\n|---|\n| 1 |\n\n```\ncode\n```\n"
     _, parsed = parse(text.encode(), "a.md")
     assert (parsed.text, parsed.title) == (text, "The Title")
     assert [block.kind for block in parsed.blocks[1:]] == [

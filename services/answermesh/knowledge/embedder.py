@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from answermesh.errors import Failure, Reason
@@ -50,6 +50,27 @@ class ModelEmbedder:
         # Remembered anew with each answer: the models may have been restarted with another one.
         self._model = response.model
         return [list(vector.values) for vector in response.vectors]
+
+
+class ProvidedEmbedder:
+    """The model of a provider: `vectors` turns texts into vectors, wherever it gets them from."""
+
+    def __init__(
+        self, model: str, dimensions: int, vectors: Callable[[Sequence[str]], Awaitable[list[list[float]]]]
+    ) -> None:
+        """Raises Failure(WRONG_STATE) for dimensions that the index does not hold."""
+        check_dimensions(model, dimensions)
+        self._model = model
+        self._vectors = vectors
+
+    async def model(self) -> str:
+        return self._model
+
+    async def embed(self, texts: Sequence[str], *, is_query: bool = False) -> list[list[float]]:
+        vectors = await self._vectors(texts)
+        for vector in vectors:
+            check_dimensions(self._model, len(vector))
+        return vectors
 
 
 def check_dimensions(model: str, dimensions: int) -> None:

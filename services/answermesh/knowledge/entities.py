@@ -91,7 +91,6 @@ _SKIPPED = re.compile(
     r"\]\([^()\s]{0,2000}\)|https?://[^\s)>\]]{1,2000}|<[A-Za-z/!][^<>\n]{0,500}>|\{\{[^{}\n]{0,300}\}\}|^\[[^\]\n]{1,200}\]:.{0,2000}$",
     re.MULTILINE,
 )
-_IDENTIFIER = re.compile(r"-{0,2}[\w./@:*+-]+(?:\(\))?\Z")
 _SPACES = re.compile(r"\s+")
 _MAX_WORDS = 5
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from answermesh.config import Settings
+from answermesh.errors import invalid_field
 from answermesh.knowledge.document_service import DocumentService
 from answermesh.knowledge.embedder import Embedder, ModelEmbedder
 from answermesh.knowledge.graph_service import GraphService
@@ -28,8 +29,11 @@ async def mount(server: Server, settings: Settings, *, embedder: Embedder | None
     """Add DocumentService and GraphService to a server that has not started yet; they work until the block is left.
 
     `embedder` takes the place of the embedded model. Raises Failure(INVALID_FIELD) for a missing target of the models,
-    and what Store.open raises.
+    or for settings.embedding without an `embedder`, and what Store.open raises.
     """
+    if settings.embedding and embedder is None:
+        # Vectors of another model than the one that was asked for would be worse than none.
+        raise invalid_field("embedding", "is set, but nobody gave this service the provider's embedder.")
     async with AsyncExitStack() as stack:
         models = ModelServiceStub(await stack.enter_async_context(open_channel(settings.target("models"))))
         store = await stack.enter_async_context(Store.open(settings.database_url, pool_size=POOL_SIZE))

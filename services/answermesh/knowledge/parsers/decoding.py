@@ -44,7 +44,10 @@ def _decode(content: bytes) -> str:
 
 
 def _likeliest(sample: bytes) -> str:
-    """The likeliest encoding, or "". Short texts fit many alike; the commonest of these, Windows' Western one, is preferred."""
+    """The likeliest encoding, or "".
+
+    Short texts fit many alike; of these the commonest, Windows' Western one, is preferred.
+    """
     found = from_bytes(sample)
     best = found.best()
     if best is None:
