@@ -205,3 +205,19 @@ async def test_the_longest_failure_fits_in_the_trailers() -> None:
     told = failure_from(error.value)
     assert told.reason is Reason.INVALID_FIELD
     assert len(told.fields) > 1
+
+
+async def test_a_child_task_that_fails_while_its_group_is_left_is_told_and_does_not_hang_the_caller() -> None:
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise invalid_field("name", "is wrong.")
+
+    async def unary(request: Any, context: Any) -> Any:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+
+    async with serving(queries(GetQuery=unary)) as (_, address), open_channel(address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await QueryServiceStub(channel).GetQuery(GET, timeout=5)
+
+    assert failure_from(caught.value).reason is Reason.INVALID_FIELD

@@ -141,11 +141,13 @@ class _first_checked:  # noqa: N801 - stands for a function
 
 
 async def _fail(method: str, context: Any, error: BaseException) -> Never:
-    if _task().cancelling():
+    if _task().cancelling() and isinstance(error, asyncio.CancelledError):
         # The caller has gone, or the server stops. Nobody is left to be told.
-        if isinstance(error, asyncio.CancelledError):
-            raise error
+        raise error
+    if context.cancelled():
         raise asyncio.CancelledError from error
+    # `cancelling` alone says nothing: before Python 3.13, a TaskGroup whose child fails while the group is being left
+    # counts a cancellation of the handler that it never takes back.
     cause = _telling(error)
     if isinstance(cause, grpc.aio.AbortError):
         # The handler has ended the call itself.

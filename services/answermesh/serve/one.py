@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,9 +78,32 @@ def _mounted(service: str, server: Server, settings: Settings) -> AbstractAsyncC
         from answermesh.agents.service import mount_agent
 
         return mount_agent(server, settings, service)
+    if service == "knowledge" and settings.embedding:
+        return knowledge_with_provider(server, settings)
     # By name: a process must not load the parts of the others.
     mounted: AbstractAsyncContextManager[None] = import_module(f"answermesh.{service}.service").mount(server, settings)
     return mounted
+
+
+@asynccontextmanager
+async def knowledge_with_provider(server: Server, settings: Settings) -> AsyncIterator[None]:
+    """The knowledge service with vectors of a provider; joined here, since knowledge and llm do not know each other."""
+    from answermesh.knowledge.embedder import ProvidedEmbedder
+    from answermesh.knowledge.service import mount
+    from answermesh.llm import Embeddings, Ledger
+
+    embeddings = Embeddings.from_settings(settings)
+    assert embeddings is not None, "the table embedding is set"
+
+    async def vectors(texts: Sequence[str]) -> list[list[float]]:
+        # Imports and searches belong to no query, so nobody asks for this ledger.
+        return await embeddings.embed(texts, Ledger())
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(embeddings.aclose)
+        embedder = ProvidedEmbedder(embeddings.model, embeddings.dimensions, vectors)
+        await stack.enter_async_context(mount(server, settings, embedder=embedder))
+        yield
 
 
 async def _serve_gateway(listen: str, settings: Settings, ready: Callable[[str], None]) -> None:
