@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import click
+
+# gRPC reads both when it is first imported, which happens in the commands. Its fork handlers would run in the children
+# that uvloop forks to read files, and abort some of them; nothing of gRPC is used there before exec.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# Below this it writes a line for each connection that a peer closes.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 # Name → module and attribute, in the order in which --help lists them.
 _COMMANDS = {

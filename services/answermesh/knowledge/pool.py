@@ -69,7 +69,8 @@ class Pool:
                     ) from error
                 what = f"takes longer than {self._read_timeout_s:g} s to be read; split it, or save it anew."
                 raise unreadable(name, what) from error
-            except (asyncio.IncompleteReadError, ConnectionError) as error:
+            except (asyncio.IncompleteReadError, ConnectionError, RuntimeError) as error:
+                # RuntimeError is what uvloop raises for writing to a pipe that closed.
                 _log.warning("The reader of %r died; exit code %s", name, process.returncode)
                 raise unreadable(
                     name, "needs too much memory or time to be read, or is damaged; split it, or save it anew."

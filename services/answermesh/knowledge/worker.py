@@ -1,8 +1,8 @@
 """The process that reads files: one request after the other, from its standard input to its standard output.
 
 A file may be made to exhaust or crash its reader, so the reader is a process of its own, with bounded memory and
-processor
-time. It is started by knowledge.pool and ends when its input does. What it answers is JSON: nothing in it is executed.
+processor time. It is started by knowledge.pool and ends when its input does. What it answers is JSON: nothing in it is
+executed.
 
     request   4 bytes length of the header, header {"name", "media_type", "size_bytes"}, then the file's bytes
     answer    4 bytes length, then {"reading": …} or {"unreadable": "what is wrong and what to do"}
