@@ -1,8 +1,8 @@
 """Settings: the defaults, overlaid by one TOML file, overlaid by the environment.
 
 The file is named by `--config` or `ANSWERMESH_CONFIG`. Every key of the file's top level is also an environment
-variable
-`ANSWERMESH_` + the key in capitals; `DATABASE_URL` is read too. Providers, agents and plans are tables of the file.
+variable `ANSWERMESH_` + the key in capitals; `DATABASE_URL` is read too. Providers, agents and plans are tables of
+the file.
 
     database_url = "postgresql://…"        # an external Postgres with pgvector; empty = embedded
     data_dir = "~/.local/share/answermesh"

@@ -1,9 +1,9 @@
 """Where the sentences of a text stand: plain prose and Markdown alike.
 
 Rules, no model. Text is cut into blocks first (paragraphs, list items, headings, table rows, fenced code), then a
-block of
-prose is cut after `.`, `!` or `?` where the next characters look like a start. Each character that is neither white
-space nor a block's marker (`-`, `1.`, `>`, `#`) lies in exactly one sentence. Time is linear in the length of the text.
+block of prose is cut after `.`, `!` or `?` where the next characters look like a start. Each character that is
+neither white space nor a block's marker (`-`, `1.`, `>`, `#`) lies in exactly one sentence. Time is linear in the
+length of the text.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
     requests ─> assemble ─1 file─> read ─1 file─> embed and store ─> responses
 
 Each queue holds one file, so a sender that is faster than the models is held back by the stream itself, and at most
-four
-files are in memory. A file that fails is reported, and the others go on. When the stream breaks off, what was reported
-as stored is.
+four files are in memory. A file that fails is reported, and the others go on. When the stream breaks off, what was
+reported as stored is.
 """
 
 from __future__ import annotations
