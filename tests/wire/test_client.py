@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from grpclib.protocol import Connection
 
 from answermesh.client import Client
+from answermesh.client.faults import translated
 from answermesh.client.members import chosen
 from answermesh.errors import Failure, Field, Reason
 from answermesh.typed.answermesh import v1
@@ -134,3 +136,13 @@ async def test_an_import_that_the_mesh_refuses_raises_its_reason(
         async for _ in client.import_paths([tmp_path / "a.txt"]):
             pass
     assert caught.value.reason is Reason.STORAGE_FULL
+
+
+async def test_a_connection_lost_before_a_stream_opens_on_it_is_a_mesh_that_cannot_be_reached() -> None:
+    """grpclib opens a stream on a connection that it has just closed; the error is its own AttributeError."""
+    lost = object.__new__(Connection)
+    with pytest.raises(Failure) as caught, translated("127.0.0.1:1"):
+        lost._connection = None
+        lost.create_stream()
+
+    assert caught.value.reason is Reason.SERVICE_UNAVAILABLE

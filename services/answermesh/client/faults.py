@@ -27,6 +27,12 @@ def translated(address: str) -> Iterator[None]:
         raise Failure(Reason.SERVICE_UNAVAILABLE, f"The connection to the mesh at {address} broke off.") from error
     except ProtocolError as error:
         raise Failure(Reason.SERVICE_UNAVAILABLE, f"What answers at {address} does not speak gRPC.") from error
+    except AttributeError as error:
+        # A connection that is lost between being chosen and opening a stream has no transport any more, and grpclib
+        # stumbles over that.
+        if error.name != "_transport":
+            raise
+        raise Failure(Reason.SERVICE_UNAVAILABLE, f"The connection to the mesh at {address} broke off.") from error
     except OSError as error:
         raise Failure(
             Reason.SERVICE_UNAVAILABLE, f"No mesh answers at {address}: {error.strerror or 'it cannot be reached'}."
