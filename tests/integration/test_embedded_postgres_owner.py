@@ -99,13 +99,13 @@ asyncio.run(main())
 
 async def test_it_runs_for_a_user_that_is_not_root(tmp_path: Path) -> None:
     if (await elsewhere(*AS_USER_1000, "true"))[0] != 0:
-        pytest.skip("this machine gives no user namespaces")
+        pytest.skip(reason="this machine gives no user namespaces")
     assert await elsewhere(*AS_USER_1000, sys.executable, "-c", ONCE, str(tmp_path)) == (0, "1000 answermesh_app\n")
 
 
 async def test_a_full_disk_is_called_so(tmp_path: Path) -> None:
     if (await elsewhere("mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(tmp_path)))[0] != 0:
-        pytest.skip("this machine does not let us mount a small disk")
+        pytest.skip(reason="this machine does not let us mount a small disk")
     try:
         assert await elsewhere(sys.executable, "-c", ONCE, str(tmp_path)) == (0, "STORAGE_FULL\n")
     finally:
