@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from answermesh.orchestrator.desk import MAX_RUNNING
 from answermesh.rpc.status import failure_from
 from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
@@ -452,3 +453,23 @@ async def test_health_says_which_part_is_missing(dsn: str) -> None:
     assert components["knowledge"].status == Health.STATUS_DOWN
     assert components["knowledge"].message
     assert health.status == Health.STATUS_DOWN
+
+
+async def test_a_burst_beyond_what_is_answered_at_once_is_refused_at_once_with_a_time(dsn: str) -> None:
+    async def opened(call: Any) -> tuple[str, float | None]:
+        try:
+            return (await call.read()).event.WhichOneof("event"), None
+        except grpc.aio.AioRpcError as error:
+            failure = failure_from(error)
+            return failure.reason.name, failure.retry_after_s
+
+    lonely = {"default": {"join": False, "agents": {"entities": {}}}}
+    async with scripted_mesh(dsn, [ScriptedAgent(CARDS["entities"], stalls)], lonely) as channel:
+        stub = QueryServiceStub(channel)
+        calls = [stub.Ask(pb.AskRequest(question="Well?"), timeout=50) for _ in range(MAX_RUNNING + 10)]
+        answers = await asyncio.gather(*map(opened, calls))
+        for call in calls:
+            call.cancel()
+
+    assert answers.count(("state_changed", None)) == MAX_RUNNING
+    assert answers.count(("OVERLOADED", 1.0)) == 10

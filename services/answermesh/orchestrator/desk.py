@@ -49,6 +49,8 @@ class Desk:
         self._agents = agents
         self._tenant = tenant
         self._running: dict[str, tuple[QueryRun, asyncio.Task[None]]] = {}
+        # Queries on their way into the database, which count as running: a burst must not pass while none of it is.
+        self._accepting = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._wanted = asyncio.Event()
         self._closing = False
@@ -58,12 +60,16 @@ class Desk:
 
         Raises Failure(OVERLOADED) when too many are being answered.
         """
-        if self._closing or len(self._running) >= MAX_RUNNING:
-            message = f"{len(self._running)} queries are being answered, the most at once; try again soon."
+        if self._closing or self._room() <= 0:
+            message = f"{MAX_RUNNING} queries are being answered, the most at once; try again soon."
             raise Failure(Reason.OVERLOADED, message, retry_after_s=1.0)
         wiring = self._plans.wiring(query.plan)
-        await self._queries.accept(self._tenant, query, attached=True)
-        self._start(Claim(query, 1, attached=True), wiring, remaining_s)
+        self._accepting += 1
+        try:
+            await self._queries.accept(self._tenant, query, attached=True)
+            self._start(Claim(query, 1, attached=True), wiring, remaining_s)
+        finally:
+            self._accepting -= 1
 
     def look(self) -> None:
         """There may be a query to take up."""
@@ -96,6 +102,9 @@ class Desk:
             finally:
                 await self._close()
 
+    def _room(self) -> int:
+        return MAX_RUNNING - len(self._running) - self._accepting
+
     async def _close(self) -> None:
         self._closing = True
         failure = Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.")
@@ -104,8 +113,7 @@ class Desk:
             await asyncio.wait(waiting, timeout=STOP_S)
 
     async def _claim(self) -> None:
-        room = MAX_RUNNING - len(self._running)
-        if room <= 0:
+        if (room := self._room()) <= 0:
             return
         try:
             claims = await self._queries.claim(self._tenant, room)

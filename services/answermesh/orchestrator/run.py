@@ -62,9 +62,14 @@ class QueryRun:
         self._started_s: dict[str, float] = {}
 
     def stop(self, failure: Failure) -> None:
-        """End the query early, for that reason: its agents are cancelled, and `execute` returns soon."""
-        self._stopped = self._stopped or failure
-        if self._scope is not None:
+        """End the query early, for that reason: its agents are cancelled, and `execute` returns soon.
+
+        The first reason counts; stopping what is ending already changes nothing.
+        """
+        if self._stopped is not None:
+            return
+        self._stopped = failure
+        if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def execute(self) -> None:
