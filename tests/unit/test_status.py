@@ -45,3 +45,11 @@ def test_a_message_beyond_the_limit_of_its_channel_is_too_large() -> None:
     text = "CLIENT: Sent message larger than max (5 vs. 4)"
     error = AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, Metadata(), Metadata(), details=text)
     assert failure_from(error).reason is Reason.TOO_LARGE
+
+
+def test_a_call_that_broke_off_while_sending_is_an_unavailable_service_and_may_be_repeated() -> None:
+    broken = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "Internal error from Core"
+    )
+
+    assert failure_from(broken).reason is Reason.SERVICE_UNAVAILABLE

@@ -41,6 +41,9 @@ _TOLD = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Reason.OVERLOADED,
     grpc.StatusCode.ABORTED: Reason.WRONG_STATE,
 }
+# What grpc.aio says by itself, as INTERNAL, of a call that broke off while a message was being sent; nothing else tells
+# it from a server's own INTERNAL.
+_BROKEN_OFF = "Internal error from Core"
 _UNTOLD = {
     grpc.StatusCode.DEADLINE_EXCEEDED: (Reason.DEADLINE_EXCEEDED, "The deadline passed before the work was done."),
     grpc.StatusCode.CANCELLED: (Reason.CANCELLED, "The call was cancelled."),
@@ -130,6 +133,8 @@ def _failure_of_code(code: grpc.StatusCode, text: str) -> Failure:
         # gRPC's own words are the only sign that tells a message over the limit from a server that is overloaded.
         too_large = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "message larger than max" in text
         return Failure(Reason.TOO_LARGE if too_large else _TOLD[code], text or code.name)
+    if code is grpc.StatusCode.INTERNAL and text == _BROKEN_OFF:
+        code = grpc.StatusCode.UNAVAILABLE
     reason, sentence = _UNTOLD.get(code, (Reason.INTERNAL, "A service needed for the call failed; its log says why."))
     return Failure(reason, sentence)
 
