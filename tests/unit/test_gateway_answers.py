@@ -10,11 +10,11 @@ from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answermesh.gateway.floats import shortest
-from answermesh.gateway.framing import JsonArray, Ndjson, Sse, choose_framing
-from answermesh.gateway.native import is_native
-from answermesh.gateway.reply import Content
+from answermesh.gateway.protocols.framing import JsonArray, Ndjson, Sse, choose_framing
 from answermesh.gateway.status import CallError, Detail, details_from_proto, error_headers, error_json, unavailable
+from answermesh.gateway.transcoding.floats import shortest
+from answermesh.gateway.transcoding.native import is_native
+from answermesh.gateway.transcoding.reply import Content
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answermesh.gateway.elements import Splitter
 from answermesh.gateway.status import CallError
+from answermesh.gateway.transcoding.elements import Splitter
 
 _VALUES = st.lists(
     st.dictionaries(

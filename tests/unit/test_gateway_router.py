@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answermesh.gateway.router import Match, Router, WrongMethod
-from answermesh.gateway.template import TemplateError, parse
+from answermesh.gateway.routing.router import Match, Router, WrongMethod
+from answermesh.gateway.routing.template import TemplateError, parse
 
 
 def _router(*rules: str) -> Router[str]:

@@ -14,7 +14,7 @@ from openapi_spec_validator import validate
 
 from answermesh.config import Settings
 from answermesh.errors import not_found
-from answermesh.gateway import listener
+from answermesh.gateway.http import listener
 from answermesh.gateway.service import serve_http
 from answermesh.v1 import query_pb2, query_service_pb2
 from tests.wire.servers import queries, serving

@@ -27,7 +27,7 @@ asyncio.run(serve_http(Settings(), "127.0.0.1:0", sys.argv[1], lambda address: p
 _MOUNTED = """
 import asyncio, sys
 from answermesh import gateway
-from answermesh.gateway.listener import bind, serve
+from answermesh.gateway.http.listener import bind, serve
 inner = gateway.app(sys.argv[1], descriptor_set=open(sys.argv[2], "rb").read())
 class Outer:
     def drain(self): pass

@@ -8,17 +8,17 @@ import time
 
 from grpc import StatusCode
 
-from answermesh.gateway import connect, grpcweb
-from answermesh.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
+from answermesh.gateway.http.exchange import ClientGone, Exchange, Receive, Scope, Send
 from answermesh.gateway.metadata import to_headers
+from answermesh.gateway.openapi.pages import Pages
 from answermesh.gateway.options import Options
-from answermesh.gateway.pages import Pages
 from answermesh.gateway.plan import Binding, Plan
-from answermesh.gateway.preflight import answer_preflight, is_preflight
-from answermesh.gateway.rest import serve_rest
-from answermesh.gateway.router import WrongMethod
+from answermesh.gateway.protocols import connect, grpcweb
+from answermesh.gateway.protocols.preflight import answer_preflight, is_preflight
+from answermesh.gateway.protocols.rest import serve_rest
+from answermesh.gateway.routing.router import WrongMethod
 from answermesh.gateway.status import CallError, error_headers, error_json, refused, unavailable
-from answermesh.gateway.upstream import Upstream
+from answermesh.gateway.upstream.calls import Upstream
 
 _log = logging.getLogger("answermesh.gateway")
 _access = logging.getLogger("answermesh.gateway.access")

@@ -10,12 +10,12 @@ import grpc
 
 from answermesh.gateway import source
 from answermesh.gateway.application import Gateway
-from answermesh.gateway.exchange import Receive, Scope, Send
+from answermesh.gateway.descriptors.reflection import fetch
+from answermesh.gateway.descriptors.schema import SchemaError
+from answermesh.gateway.http.exchange import Receive, Scope, Send
 from answermesh.gateway.options import Options
-from answermesh.gateway.reflection import fetch
-from answermesh.gateway.schema import SchemaError
 from answermesh.gateway.status import CallError
-from answermesh.gateway.upstream import GrpcUpstream
+from answermesh.gateway.upstream.grpc_channel import GrpcUpstream
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.options import Keepalive
 

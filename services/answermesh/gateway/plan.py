@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from protobuf import Registry
 
-from answermesh.gateway.fields import FieldEncoder, FieldPathError, field_encoder
-from answermesh.gateway.reply import ReplyConverter
-from answermesh.gateway.request import RequestBuilder
-from answermesh.gateway.router import Router
-from answermesh.gateway.schema import Method, Rule, Schema
-from answermesh.gateway.template import TemplateError, Variable, parse
+from answermesh.gateway.descriptors.schema import Method, Rule, Schema
+from answermesh.gateway.routing.router import Router
+from answermesh.gateway.routing.template import TemplateError, Variable, parse
+from answermesh.gateway.transcoding.fields import FieldEncoder, FieldPathError, field_encoder
+from answermesh.gateway.transcoding.reply import ReplyConverter
+from answermesh.gateway.transcoding.request import RequestBuilder
 
 
 @dataclass(frozen=True, slots=True)

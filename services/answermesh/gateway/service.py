@@ -9,12 +9,12 @@ from importlib import resources
 
 from answermesh.config import Settings
 from answermesh.gateway.application import Gateway
-from answermesh.gateway.listener import bind, serve
-from answermesh.gateway.native import check_native
+from answermesh.gateway.http.listener import bind, serve
 from answermesh.gateway.options import Options
 from answermesh.gateway.plan import Resume
 from answermesh.gateway.source import follow
-from answermesh.gateway.upstream import GrpcUpstream
+from answermesh.gateway.transcoding.native import check_native
+from answermesh.gateway.upstream.grpc_channel import GrpcUpstream
 from answermesh.rpc.channel import open_channel
 
 # Streams of events: their sequence is the SSE id; a watch goes on after the id that a browser says it saw last.

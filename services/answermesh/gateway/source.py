@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from google.protobuf import descriptor_pb2
 
-from answermesh.gateway import reflection, schema
 from answermesh.gateway.application import Gateway
-from answermesh.gateway.json_names import fill_json_names
+from answermesh.gateway.descriptors import reflection, schema
+from answermesh.gateway.descriptors.json_names import fill_json_names
 from answermesh.gateway.plan import compile_plan
 from answermesh.gateway.status import CallError
-from answermesh.gateway.upstream import Upstream
+from answermesh.gateway.upstream.calls import Upstream
 
 _log = logging.getLogger("answermesh.gateway")
 

@@ -16,16 +16,16 @@ import orjson
 from grpc import StatusCode
 from protobuf import Registry
 
-from answermesh.gateway.body import WholeBody
-from answermesh.gateway.envelope import COMPRESSED, inflate, pack, unpack
-from answermesh.gateway.exchange import Exchange
+from answermesh.gateway.http.exchange import Exchange
 from answermesh.gateway.metadata import Headers, to_headers
-from answermesh.gateway.opaque import to_json
 from answermesh.gateway.plan import Binding, Plan
-from answermesh.gateway.rest import call_metadata, call_timeout_s
+from answermesh.gateway.protocols.envelope import COMPRESSED, inflate, pack, unpack
+from answermesh.gateway.protocols.rest import call_metadata, call_timeout_s
+from answermesh.gateway.protocols.streaming import run_stream
 from answermesh.gateway.status import CallError, Metadata, details_json, error_headers, refused
-from answermesh.gateway.streaming import run_stream
-from answermesh.gateway.upstream import Upstream
+from answermesh.gateway.transcoding.body import WholeBody
+from answermesh.gateway.transcoding.opaque import to_json
+from answermesh.gateway.upstream.calls import Upstream
 
 _END = 0x02
 _STREAM = "application/connect+"
@@ -148,7 +148,7 @@ async def _serve_stream(exchange: Exchange, plan: Plan, binding: Binding, upstre
     codec = _Codec(plan, binding, media.removeprefix(_STREAM), strict=exchange.options.strict)
     timeout = call_timeout_s(exchange, streams=True)
     async with upstream.stream(binding.method.path, call_metadata(exchange), timeout) as call:
-        await run_stream(exchange, call, _messages(exchange, codec), _ConnectSink(plan, codec))
+        await run_stream(exchange, call, _ConnectSink(plan, codec), _messages(exchange, codec))
 
 
 async def _messages(exchange: Exchange, codec: _Codec) -> AsyncIterator[bytes]:

@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from protobuf import DescMessage, DescMethod, DescService, Registry
 from protobuf.wkt import FileDescriptorSet
 
-from answermesh.gateway.json_names import fill_json_names
+from answermesh.gateway.descriptors.json_names import fill_json_names
 
 _KINDS = ("get", "put", "post", "delete", "patch")
 HTTP_BODY = "google.api.HttpBody"

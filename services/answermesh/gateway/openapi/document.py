@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from answermesh.gateway.comments import comments
-from answermesh.gateway.fields import find_field
-from answermesh.gateway.parameters import path_parameters, query_parameters
+from answermesh.gateway.descriptors.comments import comments
+from answermesh.gateway.openapi.parameters import path_parameters, query_parameters
+from answermesh.gateway.openapi.schemas import Json, Schemas
+from answermesh.gateway.openapi.urls import Urls, resource_patterns
 from answermesh.gateway.plan import Binding, Plan
-from answermesh.gateway.schemas import Json, Schemas
-from answermesh.gateway.urls import Urls, resource_patterns
+from answermesh.gateway.transcoding.fields import find_field
 
 # What a path item of OpenAPI 3.1 can hold; rules of other methods are named in `x-methods`.
 _METHODS = frozenset(("get", "put", "post", "delete", "options", "head", "patch", "trace"))

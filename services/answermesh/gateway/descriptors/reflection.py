@@ -13,7 +13,7 @@ from grpc import StatusCode
 from grpc_reflection.v1alpha import reflection_pb2
 
 from answermesh.gateway.status import CallError
-from answermesh.gateway.upstream import StreamCall, Upstream
+from answermesh.gateway.upstream.calls import StreamCall, Upstream
 
 _PATHS = (
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -71,10 +71,11 @@ async def _ask(
 ) -> reflection_pb2.ServerReflectionResponse:
     with contextlib.suppress(CallError):  # the read tells why
         await call.write(request.SerializeToString())
-    message = await call.read()
-    if message is None:
+    messages = await call.read()
+    if not messages:
         raise CallError(StatusCode.UNIMPLEMENTED, "The service's reflection ended without an answer.")
-    response = reflection_pb2.ServerReflectionResponse.FromString(message)
+    # One answer a question, and the next is asked only then.
+    response = reflection_pb2.ServerReflectionResponse.FromString(messages[0])
     if response.HasField("error_response"):
         raise CallError(
             StatusCode.INTERNAL, f"The service's reflection refuses: {response.error_response.error_message}"

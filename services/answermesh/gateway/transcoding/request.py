@@ -13,12 +13,12 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from protobuf import DescMessage, Registry
 
-from answermesh.gateway.body import Body, body_reader
-from answermesh.gateway.fields import FieldEncoder, FieldPathError, field_encoder
-from answermesh.gateway.mask import mask_filler
-from answermesh.gateway.schema import Rule
+from answermesh.gateway.descriptors.schema import Rule
+from answermesh.gateway.routing.template import Variable
 from answermesh.gateway.status import refused
-from answermesh.gateway.template import Variable
+from answermesh.gateway.transcoding.body import Body, body_reader
+from answermesh.gateway.transcoding.fields import FieldEncoder, FieldPathError, field_encoder
+from answermesh.gateway.transcoding.mask import mask_filler
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPED_SLASH = re.compile(r"(%2[Ff])")

@@ -1,67 +1,17 @@
-"""What the gateway wants of a connection to a gRPC service: bytes in, bytes out, cancelled when left.
-
-    Upstream.unary    one message each way
-    Upstream.stream   any number of messages either way, as a `StreamCall`
-
-`GrpcUpstream` does it with grpc.aio; another client may take its place behind the same two methods.
-"""
+"""Calls through a grpc.aio channel."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 
 from answermesh.gateway.status import CallError, Metadata, details_from_proto
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer of a unary call."""
-
-    message: bytes
-    headers: Metadata
-    trailers: Metadata
-
-
-class StreamCall(Protocol):
-    """A call under way. Each method raises CallError with the upstream's status once it has failed."""
-
-    async def write(self, message: bytes) -> None:
-        """Send a request message; waits while the upstream takes none."""
-        ...
-
-    async def done_writing(self) -> None:
-        """Half-close: no more request messages."""
-        ...
-
-    async def read(self) -> bytes | None:
-        """The next response message; None at the end of a call that went well."""
-        ...
-
-    async def headers(self) -> Metadata:
-        """Initial metadata, once it has come."""
-        ...
-
-    async def trailers(self) -> Metadata:
-        """Trailing metadata, after the end."""
-        ...
-
-
-class Upstream(Protocol):
-    """A service to call. `timeout_s` None means no deadline."""
-
-    async def unary(self, path: str, message: bytes, metadata: Metadata, timeout_s: float | None) -> Reply:
-        """Call "/package.Service/Method". Raises CallError; cancelling cancels the RPC."""
-        ...
-
-    def stream(self, path: str, metadata: Metadata, timeout_s: float | None) -> AbstractAsyncContextManager[StreamCall]:
-        """Open a stream; leaving the context cancels what is still under way."""
-        ...
+from answermesh.gateway.upstream.calls import Reply, StreamCall
 
 
 class GrpcUpstream:
@@ -88,21 +38,40 @@ class GrpcUpstream:
             call.cancel()
 
     @asynccontextmanager
-    async def stream(self, path: str, metadata: Metadata, timeout_s: float | None) -> AsyncIterator[StreamCall]:
+    async def stream(
+        self, path: str, metadata: Metadata, timeout_s: float | None, only: bytes | None = None
+    ) -> AsyncIterator[StreamCall]:
         """See Upstream."""
         method = self._stream.get(path)
         if method is None:
             method = self._stream[path] = self._channel.stream_stream(path)
         call = method(metadata=metadata, timeout=timeout_s)
+        stream = _GrpcStream(call)
         try:
-            yield _GrpcStream(call)
+            if only is not None:
+                await stream.send_only(only)
+            yield stream
         finally:
             call.cancel()
+            stream.close()
 
 
 class _GrpcStream:
     def __init__(self, call: Any) -> None:
         self._call = call
+        # A read of grpc.aio that is cancelled cancels the call, so reads are kept over the cancelling of their waiters.
+        self._reading: asyncio.Task[Any] | None = None
+
+    def close(self) -> None:
+        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
+            # Looked at, so that a failure which nobody waited for any more is not logged as forgotten.
+            self._reading.exception()
+
+    async def send_only(self, message: bytes) -> None:
+        """The one message and the half-close; if the call is over by then, the read tells why."""
+        with contextlib.suppress(CallError):
+            await self.write(message)
+            await self.done_writing()
 
     async def write(self, message: bytes) -> None:
         try:
@@ -118,12 +87,17 @@ class _GrpcStream:
         except grpc.aio.AioRpcError as error:
             raise _call_error(error) from error
 
-    async def read(self) -> bytes | None:
+    async def read(self) -> Sequence[bytes]:
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._call.read())
         try:
-            message = await self._call.read()
+            message = await asyncio.shield(self._reading)
         except grpc.aio.AioRpcError as error:
             raise _call_error(error) from error
-        return None if message is grpc.aio.EOF else message
+        finally:
+            if self._reading.done():
+                self._reading = None
+        return () if message is grpc.aio.EOF else (message,)
 
     async def headers(self) -> Metadata:
         try:

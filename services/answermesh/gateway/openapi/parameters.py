@@ -12,9 +12,9 @@ from protobuf import (
     DescMessage,
 )
 
-from answermesh.gateway.fields import FieldPathError, field_encoder, find_field
+from answermesh.gateway.openapi.schemas import Json, Schemas, behaviors
 from answermesh.gateway.plan import Binding
-from answermesh.gateway.schemas import Json, Schemas, behaviors
+from answermesh.gateway.transcoding.fields import FieldPathError, field_encoder, find_field
 
 # Nested fields are listed down to this depth; deeper ones work, but would bury the others.
 _DEPTH = 3

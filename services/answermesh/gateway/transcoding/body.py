@@ -12,10 +12,10 @@ from typing import Protocol
 import orjson
 from protobuf import DescField, DescFieldValueMessage, DescMessage, Registry
 
-from answermesh.gateway.fields import FieldPathError, find_field
-from answermesh.gateway.schema import HTTP_BODY
+from answermesh.gateway.descriptors.schema import HTTP_BODY
 from answermesh.gateway.status import CallError, refused
-from answermesh.gateway.wire import delimited, group
+from answermesh.gateway.transcoding.fields import FieldPathError, find_field
+from answermesh.gateway.transcoding.wire import delimited, group
 
 _FOR_FIELD = re.compile(r"(?s)(.*?) for field ([\w.]+)$")
 _UNKNOWN_KEY = re.compile(r"cannot decode ([\w.]+) from JSON: key: '(.*)' is unknown$", re.DOTALL)

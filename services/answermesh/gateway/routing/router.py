@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from answermesh.gateway.template import Template
+from answermesh.gateway.routing.template import Template
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from answermesh.gateway.exchange import Exchange
+from answermesh.gateway.http.exchange import Exchange
 
 # How long a browser may remember the answer, in seconds; Chromium's own cap.
 _MAX_AGE_S = 7200

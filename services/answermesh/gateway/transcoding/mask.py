@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 from protobuf import DescFieldValueMessage, DescMessage
 
-from answermesh.gateway.fields import find_field
-from answermesh.gateway.schema import Rule
-from answermesh.gateway.wire import delimited
+from answermesh.gateway.descriptors.schema import Rule
+from answermesh.gateway.transcoding.fields import find_field
+from answermesh.gateway.transcoding.wire import delimited
 
 
 class MaskFiller:

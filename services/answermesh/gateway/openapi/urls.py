@@ -15,9 +15,9 @@ from google.api import resource_pb2
 from google.protobuf import descriptor_pb2
 from protobuf import Registry
 
+from answermesh.gateway.openapi.schemas import Json
 from answermesh.gateway.plan import Binding
-from answermesh.gateway.schemas import Json
-from answermesh.gateway.template import Template, parse
+from answermesh.gateway.routing.template import Template, parse
 
 _NAMED = re.compile(r"\{([^}]+)\}")
 

@@ -11,14 +11,14 @@ import re
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-from answermesh.gateway.envelope import COMPRESSED, inflate, pack, unpack
-from answermesh.gateway.exchange import Exchange
+from answermesh.gateway.http.exchange import Exchange
 from answermesh.gateway.metadata import Headers, to_headers
 from answermesh.gateway.plan import Binding
-from answermesh.gateway.rest import call_metadata, call_timeout_s
+from answermesh.gateway.protocols.envelope import COMPRESSED, inflate, pack, unpack
+from answermesh.gateway.protocols.rest import call_metadata, call_timeout_s
+from answermesh.gateway.protocols.streaming import run_stream
 from answermesh.gateway.status import CallError, Metadata, refused
-from answermesh.gateway.streaming import run_stream
-from answermesh.gateway.upstream import Upstream
+from answermesh.gateway.upstream.calls import Upstream
 
 _TRAILERS = 0x80
 _BASE64_CHUNK = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
@@ -39,7 +39,7 @@ async def serve_grpc_web(exchange: Exchange, binding: Binding, upstream: Upstrea
             raise refused("UNSUPPORTED_MEDIA_TYPE", f"{media} is not supported; use application/grpc-web+proto.")
         timeout = call_timeout_s(exchange, streams=binding.method.client_streaming or binding.method.server_streaming)
         async with upstream.stream(binding.method.path, call_metadata(exchange), timeout) as call:
-            await run_stream(exchange, call, _messages(exchange), _WebSink(exchange))
+            await run_stream(exchange, call, _WebSink(exchange), _messages(exchange))
     except CallError as error:
         await answer_error(exchange, error)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from protobuf import DescEnum, ScalarType
 
-from answermesh.gateway.wire import FIXED32, FIXED64, LENGTH, VARINT, varint
+from answermesh.gateway.transcoding.wire import FIXED32, FIXED64, LENGTH, VARINT, varint
 
 Convert = Callable[[str], bytes]
 

@@ -24,11 +24,11 @@ from protobuf import (
     ScalarType,
 )
 
-from answermesh.gateway.fields import FieldPathError, find_field
-from answermesh.gateway.floats import float_shortener
-from answermesh.gateway.opaque import to_json
-from answermesh.gateway.schema import HTTP_BODY
+from answermesh.gateway.descriptors.schema import HTTP_BODY
 from answermesh.gateway.status import CallError
+from answermesh.gateway.transcoding.fields import FieldPathError, find_field
+from answermesh.gateway.transcoding.floats import float_shortener
+from answermesh.gateway.transcoding.opaque import to_json
 
 JSON = "application/json"
 _TEXT_DEFAULTS = {ScalarType.STRING: b'""', ScalarType.BYTES: b'""', ScalarType.BOOL: b"false"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from answermesh.gateway.reply import Content
+from answermesh.gateway.transcoding.reply import Content
 
 
 class Framing(Protocol):

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 
 from grpc import StatusCode
 
-from answermesh.gateway.elements import split
-from answermesh.gateway.exchange import Exchange
-from answermesh.gateway.framing import Framing, Raw, choose_framing
+from answermesh.gateway.http.exchange import Exchange
 from answermesh.gateway.metadata import Headers, timeout_s, to_headers, to_metadata
 from answermesh.gateway.plan import Binding, Plan
-from answermesh.gateway.reply import Content
+from answermesh.gateway.protocols.framing import Framing, Raw, choose_framing
+from answermesh.gateway.protocols.streaming import run_stream
 from answermesh.gateway.status import CallError, Metadata, error_json, refused
-from answermesh.gateway.streaming import run_stream
-from answermesh.gateway.upstream import StreamCall, Upstream
+from answermesh.gateway.transcoding.elements import split
+from answermesh.gateway.transcoding.reply import Content
+from answermesh.gateway.upstream.calls import Upstream
 
 _EVENT_ID = re.compile(r"[0-9]{1,19}")
 
@@ -35,18 +35,18 @@ async def serve_rest(
         headers = to_headers((*reply.headers, *reply.trailers))
         await exchange.answer(200, content.content_type, content.body, headers)
         return
+    requests: AsyncIterator[bytes] | None = None
+    only: bytes | None = None
     if method.client_streaming:
         requests = _requests(exchange, binding, segments)
     else:
         # Read and checked before the call is opened: a bad request costs the upstream nothing.
         body = await exchange.body()
-        request = binding.request.build(segments, exchange.query, exchange.content_type, body)
-        requests = _one(request + _resumed(exchange, binding))
-    async with upstream.stream(method.path, metadata, timeout) as call:
-        if method.server_streaming:
-            await run_stream(exchange, call, requests, RestSink(exchange, plan, binding))
-        else:
-            await _gathered(exchange, binding, call, requests)
+        only = binding.request.build(segments, exchange.query, exchange.content_type, body)
+        only += _resumed(exchange, binding)
+    sink = RestSink(exchange, plan, binding) if method.server_streaming else _Single(binding)
+    async with upstream.stream(method.path, metadata, timeout, only) as call:
+        await run_stream(exchange, call, sink, requests)
 
 
 def call_metadata(exchange: Exchange) -> Metadata:
@@ -62,10 +62,6 @@ def call_timeout_s(exchange: Exchange, *, streams: bool) -> float | None:
     options = exchange.options
     default_s = None if streams else options.default_timeout_s
     return timeout_s(exchange.headers, default_s=default_s, max_s=options.max_timeout_s)
-
-
-async def _one(message: bytes) -> AsyncIterator[bytes]:
-    yield message
 
 
 async def _requests(exchange: Exchange, binding: Binding, segments: Sequence[str]) -> AsyncIterator[bytes]:
@@ -92,12 +88,6 @@ def _resumed(exchange: Exchange, binding: Binding) -> bytes:
     if not _EVENT_ID.fullmatch(event_id):
         raise refused("INVALID_HEADER", "Header 'Last-Event-ID' must be the id of an event of this stream, a number.")
     return binding.resume.encode(event_id)
-
-
-async def _gathered(exchange: Exchange, binding: Binding, call: StreamCall, requests: AsyncIterator[bytes]) -> None:
-    """A client stream's one answer."""
-    sink = _Single(binding)
-    await run_stream(exchange, call, requests, sink)
 
 
 class RestSink:

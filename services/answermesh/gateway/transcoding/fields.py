@@ -22,8 +22,8 @@ from protobuf import (
     ScalarType,
 )
 
-from answermesh.gateway.scalars import SCALARS, enum_converter
-from answermesh.gateway.wire import LENGTH, VARINT, delimited, group, tag, varint
+from answermesh.gateway.transcoding.scalars import SCALARS, enum_converter
+from answermesh.gateway.transcoding.wire import LENGTH, VARINT, delimited, group, tag, varint
 
 Encode = Callable[[str], bytes]
 

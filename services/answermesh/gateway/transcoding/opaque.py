@@ -20,7 +20,7 @@ from protobuf import (
 )
 from protobuf.wkt import FileDescriptorSet
 
-from answermesh.gateway.wire import delimited
+from answermesh.gateway.transcoding.wire import delimited
 
 _ANY = "google.protobuf.Any"
 

@@ -9,8 +9,8 @@ from importlib import resources
 
 import orjson
 
-from answermesh.gateway.exchange import Exchange
-from answermesh.gateway.openapi import document
+from answermesh.gateway.http.exchange import Exchange
+from answermesh.gateway.openapi.document import document
 from answermesh.gateway.plan import Plan
 
 _POLICY = b"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"

@@ -1,0 +1,1 @@
+"""What the gateway knows of a service: its descriptors, from a file or by reflection."""

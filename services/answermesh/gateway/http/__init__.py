@@ -1,0 +1,1 @@
+"""The HTTP side: one request and its answer, and the server."""

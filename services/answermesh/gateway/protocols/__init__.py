@@ -1,0 +1,1 @@
+"""How a call is spoken over HTTP: REST, gRPC-Web, Connect."""

@@ -1,0 +1,1 @@
+"""Path templates, and which rule a path leads to."""

@@ -1,0 +1,1 @@
+"""JSON, paths and query parameters to protobuf, and back."""

@@ -1,0 +1,1 @@
+"""The gRPC side: calls to the services."""
