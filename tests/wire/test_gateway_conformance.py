@@ -25,20 +25,19 @@ from answermesh.gateway.service import serve_http
 asyncio.run(serve_http(Settings(), "127.0.0.1:0", sys.argv[1], lambda address: print(address, flush=True)))
 """
 _MOUNTED = """
-import asyncio, sys
+import sys
+import uvicorn
 from answermesh import gateway
-from answermesh.gateway.http.listener import bind, serve
+from answermesh.gateway.http.listener import bind
 inner = gateway.app(sys.argv[1], descriptor_set=open(sys.argv[2], "rb").read())
-class Outer:
-    def drain(self): pass
-    async def __call__(self, scope, receive, send):
-        scope = dict(scope, root_path="/mounted/here")
-        scope["path"] = "/mounted/here" + scope["path"]
-        scope["raw_path"] = b"/mounted/here" + scope["raw_path"]
-        await inner(scope, receive, send)
+async def outer(scope, receive, send):
+    scope = dict(scope, root_path="/mounted/here")
+    scope["path"] = "/mounted/here" + scope["path"]
+    scope["raw_path"] = b"/mounted/here" + scope["raw_path"]
+    await inner(scope, receive, send)
 bound, address = bind("127.0.0.1:0")
 print(address, flush=True)
-asyncio.run(serve(Outer(), bound))
+uvicorn.Server(uvicorn.Config(outer, lifespan="off", log_level="error", server_header=False)).run(sockets=[bound])
 """
 
 

@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: finds out what a request is, and hands it to who answers it."""
+"""The gateway: finds out what a request is, and hands it to who answers it. Also an ASGI application."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import time
 
 from grpc import StatusCode
 
-from answermesh.gateway.http.exchange import ClientGone, Exchange, Receive, Scope, Send
+from answermesh.gateway.http.asgi import AsgiExchange, Receive, Scope, Send
+from answermesh.gateway.http.exchange import ClientGone, Exchange
 from answermesh.gateway.metadata import to_headers
 from answermesh.gateway.openapi.pages import Pages
 from answermesh.gateway.options import Options
@@ -37,7 +38,7 @@ class Gateway:
         self._pages: Pages | None = None
         # Set when a call found no upstream: its schema may be another one when it is back.
         self.upstream_lost = asyncio.Event()
-        self._running: dict[asyncio.Task[None], Exchange] = {}
+        self._running: set[Exchange] = set()
         self._draining = False
         if plan is not None:
             self.use(plan)
@@ -57,38 +58,36 @@ class Gateway:
     def drain(self) -> None:
         """Cut the streams under way, for the server stops. Their clients come back to another one, or later."""
         self._draining = True
-        for task, exchange in self._running.items():
+        for exchange in list(self._running):
             if exchange.started:
-                task.cancel()
+                exchange.cut()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: HTTP; other kinds are refused."""
         if scope["type"] != "http":
             raise RuntimeError(f"the gateway does not speak {scope['type']}")
-        exchange = Exchange(scope, receive, send, self.options)
         task = asyncio.current_task()
         assert task is not None
-        self._running[task] = exchange
-        began_s = time.perf_counter()
         try:
-            await self._attempt(exchange)
-        except ClientGone:
-            exchange.status = exchange.status or 499
+            await self.handle(AsgiExchange(scope, receive, send, self.options, task.cancel))
         except asyncio.CancelledError:
             if not self._draining:
                 raise
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one request, whatever becomes of it."""
+        began_s = time.perf_counter()
+        self._running.add(exchange)
+        try:
+            await self._attempt(exchange)
+        except (ClientGone, asyncio.CancelledError) as end:
+            exchange.status = exchange.status or 499
+            if not isinstance(end, ClientGone):
+                raise
         finally:
-            del self._running[task]
-            _access.info(
-                "%s %s %d %d B %.1f ms %s %s",
-                exchange.method,
-                exchange.path,
-                exchange.status,
-                exchange.sent_bytes,
-                (time.perf_counter() - began_s) * 1000,
-                exchange.rpc or "-",
-                exchange.request_id,
-            )
+            self._running.discard(exchange)
+            if _access.isEnabledFor(logging.INFO):
+                _log_access(exchange, time.perf_counter() - began_s)
 
     async def _attempt(self, exchange: Exchange) -> None:
         try:
@@ -97,8 +96,14 @@ class Gateway:
             if error.code is StatusCode.UNAVAILABLE:
                 self.upstream_lost.set()
             await self._answer_error(exchange, error)
+        except Exception:
+            _log.exception("request %s failed for a fault of the gateway", exchange.request_id)
+            if not exchange.started:
+                await self._answer_error(exchange, CallError(StatusCode.INTERNAL, "The gateway failed; see its log."))
 
     async def _serve(self, exchange: Exchange) -> None:
+        if exchange.refusal is not None:
+            raise exchange.refusal
         _check_sizes(exchange)
         plan, pages = self._plan, self._pages
         if exchange.path == "/healthz":
@@ -159,6 +164,19 @@ class Gateway:
         headers = to_headers(error.metadata)
         headers += [(name.encode(), value.encode()) for name, value in error_headers(error)]
         await exchange.answer(error.http_status, "application/json", body, headers)
+
+
+def _log_access(exchange: Exchange, duration_s: float) -> None:
+    _access.info(
+        "%s %s %d %d B %.1f ms %s %s",
+        exchange.method,
+        exchange.path,
+        exchange.status,
+        exchange.sent_bytes,
+        duration_s * 1000,
+        exchange.rpc or "-",
+        exchange.request_id,
+    )
 
 
 async def _answer_health(exchange: Exchange, *, serving: bool) -> None:

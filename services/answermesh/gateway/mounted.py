@@ -12,7 +12,7 @@ from answermesh.gateway import source
 from answermesh.gateway.application import Gateway
 from answermesh.gateway.descriptors.reflection import fetch
 from answermesh.gateway.descriptors.schema import SchemaError
-from answermesh.gateway.http.exchange import Receive, Scope, Send
+from answermesh.gateway.http.asgi import Receive, Scope, Send
 from answermesh.gateway.options import Options
 from answermesh.gateway.status import CallError
 from answermesh.gateway.upstream.grpc_channel import GrpcUpstream

@@ -31,6 +31,9 @@ class Options:
     heartbeat_s: float = 15.0
     # A client that takes nothing of what is written for this time is cut off.
     stall_s: float = 60.0
+    # A client may take this long for a request's line and headers, and keep a connection idle between requests.
+    head_timeout_s: float = 15.0
+    keep_alive_s: float = 75.0
     # Origins that browsers may call from; "*" is all.
     cors_origins: tuple[str, ...] = ("*",)
     # Answers of at least this size are compressed if the client takes gzip.

@@ -9,7 +9,8 @@ from importlib import resources
 
 from answermesh.config import Settings
 from answermesh.gateway.application import Gateway
-from answermesh.gateway.http.listener import bind, serve
+from answermesh.gateway.http.listener import bind
+from answermesh.gateway.http.server import Server
 from answermesh.gateway.options import Options
 from answermesh.gateway.plan import Resume
 from answermesh.gateway.source import follow
@@ -42,7 +43,7 @@ async def serve_http(settings: Settings, listen: str, upstream: str, on_ready: C
                     follow(gateway, calls, documentation=_documentation(), on_first=lambda: on_ready(address))
                 )
                 try:
-                    await serve(gateway, bound)
+                    await Server(gateway).serve(bound)
                 finally:
                     follower.cancel()
 

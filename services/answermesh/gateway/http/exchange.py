@@ -1,88 +1,106 @@
-"""One HTTP request and its answer over ASGI: bounded reading, bounded writing, and knowing when the client is gone."""
+"""One HTTP request and its answer: bounded reading, bounded writing, and knowing when the client is gone.
+
+`Exchange` is what the protocols see of it. It has two faces: `asgi`, for any ASGI server, and `http1`, on a socket.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-import uuid
+import itertools
+import os
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cached_property
+from typing import TypeVar
 
 from answermesh.gateway.metadata import Headers
 from answermesh.gateway.options import Options
 from answermesh.gateway.status import CallError, refused
 
 T = TypeVar("T")
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _COMPRESSIBLE = ("application/json", "application/grpc-web-text", "text/")
+_EXPOSED = b"x-request-id, retry-after, grpc-status, grpc-message, grpc-status-details-bin"
+# Ids are unlike those of other processes by their first half, and of one process by their second.
+_PROCESS_ID = os.urandom(8).hex()
+_numbers = itertools.count(1)
 
 
 class ClientGone(Exception):
     """The client hung up, or took nothing for too long: nobody is there to answer."""
 
 
-class Exchange:
+class Exchange(ABC):
     """What one request says, and the way to answer it once."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, options: Options) -> None:
-        self.method: str = scope["method"].upper()
-        root = scope.get("root_path", "").rstrip("/")
-        raw: bytes = scope.get("raw_path") or scope["path"].encode()
-        path = raw.partition(b"?")[0].decode("latin-1")
-        self.root = root
-        self.path = path.removeprefix(root) if root else path
-        self.query: str = scope.get("query_string", b"").decode("latin-1")
-        self.raw_headers: Headers = list(scope["headers"])
+    def __init__(
+        self, method: str, path: str, query: str, headers: Headers, options: Options, cut: Callable[[], object]
+    ) -> None:
+        """`headers` have lower-case names; `cut` ends the exchange from outside, its answer unfinished."""
+        self.method = method
+        self.path = path
+        self.query = query
+        self.raw_headers = headers
         # Of a header that comes more than once, the first.
-        self.headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(self.raw_headers)
-        }
-        self.request_id = self._request_id()
+        self.fields: dict[bytes, bytes] = dict(reversed(headers))
         self.options = options
+        self.cut = cut
+        # Where the gateway is mounted: "" or "/some/path".
+        self.root = ""
         self.status = 0
         self.sent_bytes = 0
         # Full name of the RPC, for the access log.
         self.rpc = ""
-        self._receive = receive
-        self._send = send
-        self._body_ended = False
+        # Set by the face for a request that is no proper HTTP: what it is to be told.
+        self.refusal: CallError | None = None
+        given = self.fields.get(b"x-request-id")
+        self.request_id = f"{_PROCESS_ID}{next(_numbers):016x}" if given is None else _request_id(given)
 
-    def _request_id(self) -> str:
-        given = self.headers.get("x-request-id", "")
-        if given and len(given) <= 128 and given.isascii() and given.isprintable():
-            return given
-        return uuid.uuid4().hex
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """`fields` as text."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()}
 
     @property
     def content_type(self) -> str:
         """The request's Content-Type as it was sent; "" for none."""
-        return self.headers.get("content-type", "")
+        return self.fields.get(b"content-type", b"").decode("latin-1")
 
     @property
     def started(self) -> bool:
         """Whether the answer's status has been sent."""
         return self.status != 0
 
-    # ------------------------------------------------------------ reading
-    async def chunks(self) -> AsyncIterator[bytes]:
+    # ------------------------------------------------------------ what the faces do
+    @abstractmethod
+    def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises ClientGone."""
-        while not self._body_ended:
-            event = await self._receive()
-            if event["type"] == "http.disconnect":
-                raise ClientGone
-            self._body_ended = not event.get("more_body", False)
-            if chunk := event.get("body", b""):
-                yield chunk
 
+    @abstractmethod
+    async def gone(self) -> None:
+        """Returns or raises ClientGone when the client hangs up, if that is not told by cancelling the exchange."""
+
+    @abstractmethod
+    async def attended(self, work: Awaitable[T]) -> T:
+        """The result of `work`, cancelled if the client hangs up (ClientGone). The body must have been read."""
+
+    @abstractmethod
+    async def _send_head(self, status: int, headers: Headers) -> None: ...
+
+    @abstractmethod
+    async def _send_body(self, chunk: bytes, *, more: bool) -> None: ...
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        await self._send_head(status, headers)
+        await self._send_body(body, more=False)
+
+    # ------------------------------------------------------------ reading
     async def body(self) -> bytes:
         """The whole body. Raises CallError (413) for one over the limit, ClientGone."""
         limit = self.options.max_body_bytes
-        declared = self.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
+        declared = self.fields.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > limit:
             raise self.too_large()
         parts: list[bytes] = []
         size = 0
@@ -92,7 +110,7 @@ class Exchange:
             if size > limit:
                 raise self.too_large()
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        return self._decompressed(body) if "content-encoding" in self.headers else body
+        return self._decompressed(body) if b"content-encoding" in self.fields else body
 
     def too_large(self) -> CallError:
         """The error of a body over the limit."""
@@ -117,86 +135,59 @@ class Exchange:
             raise self.too_large()
         return plain
 
-    async def gone(self) -> None:
-        """Waits until the client hangs up, then raises ClientGone. The body must have been read."""
-        async for _ in self.chunks():
-            pass
-        while True:
-            if (await self._receive())["type"] == "http.disconnect":
-                raise ClientGone
-
-    async def attended(self, work: Awaitable[T]) -> T:
-        """The result of `work`, which is cancelled if the client hangs up (ClientGone)."""
-        failure: CallError | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                watcher = group.create_task(self.gone())
-                try:
-                    result = await work
-                except CallError as error:
-                    failure = error
-                finally:
-                    watcher.cancel()
-        except BaseExceptionGroup as errors:
-            if errors.subgroup(ClientGone) is not None:
-                raise ClientGone from None
-            raise
-        if failure is not None:
-            raise failure
-        return result
-
     # ------------------------------------------------------------ writing
     async def start(self, status: int, headers: Headers) -> None:
         """Send status and headers. CORS and the request id are added."""
         self.status = status
-        headers.append((b"x-request-id", self.request_id.encode()))
-        headers.extend(self._cors())
-        await self._sent({"type": "http.response.start", "status": status, "headers": headers})
+        self._add_own(headers)
+        await self._send_head(status, headers)
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a part of the body; waits while the client takes nothing, at most `stall_s` (ClientGone)."""
         self.sent_bytes += len(chunk)
-        await self._sent({"type": "http.response.body", "body": chunk, "more_body": more})
+        await self._send_body(chunk, more=more)
 
     async def answer(self, status: int, content_type: str, body: bytes, headers: Headers | None = None) -> None:
         """Send a whole answer, compressed where that helps."""
-        headers = headers or []
+        headers = [] if headers is None else headers
         if content_type:
             headers.append((b"content-type", content_type.encode("latin-1", "replace")))
-        if content_type.startswith(_COMPRESSIBLE) and len(body) >= self.options.gzip_from_bytes:
+        if len(body) >= self.options.gzip_from_bytes and content_type.startswith(_COMPRESSIBLE):
             headers.append((b"vary", b"accept-encoding"))
             if _takes_gzip(self.headers.get("accept-encoding", "")):
                 headers.append((b"content-encoding", b"gzip"))
                 body = gzip.compress(body, 5, mtime=0)
-        headers.append((b"content-length", str(len(body)).encode()))
-        await self.start(status, headers)
-        await self.write(b"" if self.method == "HEAD" else body, more=False)
+        headers.append((b"content-length", b"%d" % len(body)))
+        self._add_own(headers)
+        self.status = status
+        if self.method == "HEAD":
+            body = b""
+        self.sent_bytes = len(body)
+        await self._send_whole(status, headers, body)
 
-    async def _sent(self, event: MutableMapping[str, Any]) -> None:
-        try:
-            async with asyncio.timeout(self.options.stall_s):
-                await self._send(event)
-        except TimeoutError:
-            raise ClientGone from None
-        except OSError:
-            raise ClientGone from None
-
-    def _cors(self) -> Headers:
-        origin = self.headers.get("origin")
+    def _add_own(self, headers: Headers) -> None:
+        headers.append((b"x-request-id", self.request_id.encode()))
+        origin = self.fields.get(b"origin")
         if origin is None or not self.options.cors_origins:
-            return []
+            return
         if "*" in self.options.cors_origins:
             allowed = b"*"
-        elif origin in self.options.cors_origins:
-            allowed = origin.encode("latin-1")
+        elif origin.decode("latin-1") in self.options.cors_origins:
+            allowed = origin
         else:
-            return []
-        exposed = b"x-request-id, retry-after, grpc-status, grpc-message, grpc-status-details-bin"
-        return [
+            return
+        headers += [
             (b"access-control-allow-origin", allowed),
-            (b"access-control-expose-headers", exposed),
+            (b"access-control-expose-headers", _EXPOSED),
             (b"vary", b"origin"),
         ]
+
+
+def _request_id(given: bytes) -> str:
+    text = given.decode("latin-1")
+    if 0 < len(text) <= 128 and text.isascii() and text.isprintable():
+        return text
+    return f"{_PROCESS_ID}{next(_numbers):016x}"
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

@@ -1,22 +1,14 @@
-"""The HTTP server: uvicorn in the running loop, on a socket of ours, stopped by cancelling."""
+"""The socket that is listened on."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
-
 from answermesh.errors import Failure, Reason, invalid_field
-from answermesh.gateway.application import Gateway
 
-# Requests under way when the server stops may take this long.
-_GRACE_S = 4.0
-_BACKLOG = 2048
+# Connections that wait to be accepted.
+BACKLOG = 2048
 
 
 def bind(listen: str) -> tuple[socket.socket, str]:
@@ -47,7 +39,7 @@ def _bound(family: int, address: object, listen: str) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)  # type: ignore[arg-type]  # its type goes with the family
         # From here on clients wait instead of being refused.
-        bound.listen(_BACKLOG)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise Failure(
@@ -55,50 +47,3 @@ def _bound(family: int, address: object, listen: str) -> socket.socket:
         ) from error
     bound.setblocking(False)
     return bound
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class _CutStreams(logging.Filter):
-    """Answers left unfinished on purpose are no errors: that is how a broken JSON array shows."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "without completing response" not in record.getMessage()
-
-
-async def serve(gateway: Gateway, bound: socket.socket) -> None:
-    """Serve on the socket until cancelled; then end requests under way, and close it."""
-    logging.getLogger("uvicorn.error").addFilter(_CutStreams())
-    config = uvicorn.Config(
-        gateway,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        access_log=False,
-        log_config=None,
-        log_level=logging.WARNING,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(_GRACE_S),
-    )
-    server = _Server(config)
-    # Not in a group: being cancelled must not cancel the server, which has answers to finish. It is awaited below.
-    serving = asyncio.create_task(server.serve(sockets=[bound]))
-    try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        gateway.drain()
-        # uvicorn cuts what is left after its own grace, so this ends.
-        await serving
-        raise
-    finally:
-        serving.cancel()
-        bound.close()

@@ -1,0 +1,311 @@
+"""One HTTP/1.1 connection: bytes to requests by httptools (llhttp), answered one after the other by one task.
+
+The task is cancelled when the client hangs up. Each wait for the client ends at an instant that the server's sweep
+looks at once in a while, so that no timer is set per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+import httptools
+
+from answermesh.gateway.http.http1 import Http1Exchange
+from answermesh.gateway.http.malformed import head_too_large, malformed, no_single_host, origin_form, too_slow
+from answermesh.gateway.metadata import Headers
+from answermesh.gateway.status import CallError
+
+if TYPE_CHECKING:
+    from answermesh.gateway.http.server import Server
+
+# Body read ahead of whoever takes it, and requests read ahead of the one being answered.
+_AHEAD_BYTES = 256 << 10
+_AHEAD_REQUESTS = 16
+# How long a client may go on sending after it was told that the connection ends.
+_LINGER_S = 2.0
+_NEVER = math.inf
+
+
+class Connection(asyncio.Protocol):
+    """See the module."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        # Answers the requests; done when the connection has ended.
+        self.task: asyncio.Task[None] | None = None
+        self.write_paused = False
+        self._loop = server.loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Http1Exchange] = deque()
+        # Set while the task waits: for a request, for more of a body, for room to write.
+        self._request_waiter: asyncio.Future[None] | None = None
+        self._body_waiter: asyncio.Future[None] | None = None
+        self._room_waiter: asyncio.Future[None] | None = None
+        # Instants of the loop's clock at which these waits end.
+        self._request_until_s = _NEVER
+        self._body_until_s = _NEVER
+        self._room_until_s = _NEVER
+        self._reading_paused = False
+        # The client hung up, or we cut it off: whoever answers has been cancelled.
+        self._ended = False
+        # Nothing more is read: the last answer is being made or has been sent.
+        self._deaf = False
+        # Of the request that is coming in.
+        self._in_head = False
+        self._head_bytes = 0
+        self._hosts = 0
+        self._url = b""
+        self._headers: Headers = []
+        self._arriving: Http1Exchange | None = None
+
+    # ------------------------------------------------------------ the socket
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self.transport = transport  # type: ignore[assignment]  # a TCP or Unix transport reads and writes
+        self.server.connections.add(self)
+        self.task = self._loop.create_task(self._answer_all())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self.server.connections.discard(self)
+        self._end()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self._deaf:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # We upgrade to nothing, and take the request as any other; what follows needs a new parser.
+            self._parser = httptools.HttpRequestParser(self)
+            self.data_received(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse(malformed(error))
+        if self._in_head:
+            self._check_head(len(data))
+        if len(self._waiting) > _AHEAD_REQUESTS:
+            self._pause_reading()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent."""
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.write_paused = False
+        _wake(self._room_waiter)
+
+    # ------------------------------------------------------------ the parser
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head = True
+        self._head_bytes = 0
+        self._hosts = 0
+        self._url = b""
+        self._headers = []
+        self._arriving = None
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; trailers are not looked at."""
+        if self._in_head:
+            name = name.lower()
+            if name == b"host":
+                self._hosts += 1
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head has come."""
+        self._in_head = False
+        parser = self._parser
+        is_1_1 = parser.get_http_version() == "1.1"
+        path, _, query = origin_form(self._url.decode("latin-1")).partition("?")
+        exchange = Http1Exchange(self, parser.get_method().decode(), path, query, self._headers, is_1_1=is_1_1)
+        exchange.keep_alive = parser.should_keep_alive()
+        if self._hosts != 1 and (is_1_1 or self._hosts):
+            exchange.refusal = no_single_host()
+            self._deaf = True
+        self._arriving = exchange
+        self._waiting.append(exchange)
+        self._request_until_s = _NEVER
+        _wake(self._request_waiter)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        exchange = self._arriving
+        assert exchange is not None
+        exchange.received.append(body)
+        if self._body_waiter is not None:
+            _wake(self._body_waiter)
+        elif len(exchange.received) > 1 and sum(map(len, exchange.received)) > _AHEAD_BYTES:
+            self._pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The request has come to its end."""
+        assert self._arriving is not None
+        self._arriving.whole = True
+        _wake(self._body_waiter)
+
+    def _check_head(self, size: int) -> None:
+        """A head that is not whole yet: it must not grow, nor take, for ever."""
+        if not self._head_bytes:
+            self._request_until_s = self._loop.time() + self.server.options.head_timeout_s
+        self._head_bytes += size
+        limit = self.server.options.max_url_bytes + self.server.options.max_header_bytes
+        if self._head_bytes > limit:
+            self._refuse(head_too_large(limit))
+
+    def _refuse(self, error: CallError) -> None:
+        """Answer what is not HTTP, after the requests before it, and hear nothing more."""
+        self._deaf = True
+        arriving = self._arriving
+        if arriving is not None and not arriving.whole:
+            arriving.broken = error
+            _wake(self._body_waiter)
+            return
+        exchange = Http1Exchange(self, "GET", "", "", [], is_1_1=True)
+        exchange.refusal = error
+        self._in_head = False
+        self._waiting.append(exchange)
+        _wake(self._request_waiter)
+
+    # ------------------------------------------------------------ waiting for the client
+    async def more_body(self, exchange: Http1Exchange) -> None:
+        """Returns when there is more of the body, or its end. Raises CallError, if there will be none."""
+        if not exchange.received and not exchange.whole and exchange.broken is None:
+            # A client that is answered already may take its time: it streams both ways.
+            stall_s = _NEVER if exchange.started else self.server.options.stall_s
+            self._body_until_s = self._loop.time() + stall_s
+            self._body_waiter = self._loop.create_future()
+            try:
+                await self._body_waiter
+            finally:
+                self._body_waiter = None
+                self._body_until_s = _NEVER
+        if not exchange.received and exchange.broken is not None:
+            raise exchange.broken
+
+    async def drained(self) -> None:
+        """Returns when the client has taken most of what was written."""
+        self._room_until_s = self._loop.time() + self.server.options.stall_s
+        self._room_waiter = self._loop.create_future()
+        try:
+            await self._room_waiter
+        finally:
+            self._room_waiter = None
+            self._room_until_s = _NEVER
+
+    def resume_reading(self) -> None:
+        """What was read ahead has been taken."""
+        if self._reading_paused and not self._ended:
+            self._reading_paused = False
+            self.transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self._ended:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def expire(self, now_s: float) -> None:
+        """End the waits that are over."""
+        if now_s >= self._room_until_s:
+            self.transport.abort()
+        elif now_s >= self._body_until_s and self._arriving is not None:
+            self._body_until_s = _NEVER
+            self._arriving.broken = too_slow()
+            _wake(self._body_waiter)
+        elif now_s >= self._request_until_s:
+            self._request_until_s = _NEVER
+            if self._in_head:
+                self._refuse(too_slow())
+            else:
+                self.transport.abort()
+
+    # ------------------------------------------------------------ answering
+    async def _answer_all(self) -> None:
+        try:
+            while (exchange := await self._next()) is not None:
+                await self.server.gateway.handle(exchange)
+                if not self._goes_on_after(exchange):
+                    return
+            self._deaf = True
+            self.transport.close()
+        except asyncio.CancelledError:
+            if not self._ended:
+                raise
+        finally:
+            if not self._deaf:
+                self.transport.abort()
+
+    async def _next(self) -> Http1Exchange | None:
+        if not self._waiting:
+            if self.server.draining:
+                return None
+            if not self._in_head:
+                self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
+            self._request_waiter = self._loop.create_future()
+            try:
+                await self._request_waiter
+            finally:
+                self._request_waiter = None
+            if not self._waiting:
+                return None
+        exchange = self._waiting.popleft()
+        if self._reading_paused and not self._waiting:
+            self.resume_reading()
+        return exchange
+
+    def _goes_on_after(self, exchange: Http1Exchange) -> bool:
+        """Whether the connection is used on; else it ends so that the client gets all of the answer."""
+        if not exchange.answered:
+            # A body that is cut must not look whole: without chunks, only a reset tells.
+            self._deaf = True
+            (self.transport.abort if exchange.until_close else self.transport.close)()
+            return False
+        if exchange.keep_alive:
+            return True
+        self._deaf = True
+        if exchange.whole or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            # Closing now would reset the connection while the client still sends, and it might lose the answer.
+            self.transport.write_eof()
+            self.resume_reading()
+            self._request_until_s = self._loop.time() + _LINGER_S
+        return False
+
+    # ------------------------------------------------------------ ending
+    def cut(self) -> None:
+        """End the connection, whatever is under way; what was written before still goes out."""
+        self._end()
+        self._deaf = True
+        self.transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._end()
+        self.transport.abort()
+
+    def finish(self) -> None:
+        """End the connection if nothing is under way; else it ends after the answer."""
+        _wake(self._request_waiter)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            if self.task is not None:
+                self.task.cancel()
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

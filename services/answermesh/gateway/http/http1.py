@@ -1,0 +1,103 @@
+"""An exchange on a connection of HTTP/1.1: how its answer is framed, and where its body comes from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
+
+from answermesh.gateway.http.exchange import Exchange
+from answermesh.gateway.metadata import Headers
+from answermesh.gateway.status import CallError
+
+if TYPE_CHECKING:
+    from answermesh.gateway.http.connection import Connection
+
+T = TypeVar("T")
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_NO_BODY = frozenset((204, 304))
+
+
+class Http1Exchange(Exchange):
+    """One request on a connection, which cancels whoever answers it when the client hangs up."""
+
+    def __init__(
+        self, connection: Connection, method: str, path: str, query: str, headers: Headers, *, is_1_1: bool
+    ) -> None:
+        """`is_1_1`: the client knows chunks."""
+        super().__init__(method, path, query, headers, connection.server.options, connection.cut)
+        self._connection = connection
+        self._is_1_1 = is_1_1
+        # Whether the connection is used on after the answer.
+        self.keep_alive = False
+        # Body that has come and nobody has taken yet; `whole` once its end has come.
+        self.received: list[bytes] = []
+        self.whole = False
+        # Why no more of the body will come.
+        self.broken: CallError | None = None
+        # Whether the answer has been sent to its end, and whether in chunks or marked by the connection's end.
+        self.answered = False
+        self.in_chunks = False
+        self.until_close = False
+
+    # ------------------------------------------------------------ reading
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See Exchange."""
+        while self.received or not self.whole:
+            if not self.received:
+                if b"expect" in self.fields and not self.started:
+                    self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                await self._connection.more_body(self)
+            received, self.received = self.received, []
+            self._connection.resume_reading()
+            for chunk in received:
+                yield chunk
+
+    async def gone(self) -> None:
+        """See Exchange."""
+
+    async def attended(self, work: Awaitable[T]) -> T:
+        """See Exchange."""
+        return await work
+
+    # ------------------------------------------------------------ writing
+    def _head(self, status: int, headers: Headers) -> bytes:
+        server = self._connection.server
+        parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, server.date_line()]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not self.whole or server.draining or self.refusal is not None:
+            # What is left of the body would be taken for the next request, and nobody waits for it.
+            self.keep_alive = False
+        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        return b"".join(parts)
+
+    async def _send_head(self, status: int, headers: Headers) -> None:
+        if status not in _NO_BODY:
+            if self._is_1_1:
+                headers.append((b"transfer-encoding", b"chunked"))
+                self.in_chunks = True
+            else:
+                self.until_close = True
+                self.keep_alive = False
+        self._connection.transport.write(self._head(status, headers))
+
+    async def _send_body(self, chunk: bytes, *, more: bool) -> None:
+        if self.method == "HEAD":
+            chunk = b""
+        elif self.in_chunks:
+            framed = b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""
+            chunk = framed if more else framed + b"0\r\n\r\n"
+        self.answered = not more
+        if chunk:
+            await self._written(chunk)
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self.answered = True
+        await self._written(self._head(status, headers) + body)
+
+    async def _written(self, chunk: bytes) -> None:
+        self._connection.transport.write(chunk)
+        if self._connection.write_paused:
+            await self._connection.drained()
