@@ -14,7 +14,6 @@ from answermesh.gateway.protocols.framing import JsonArray, Ndjson, Sse, choose_
 from answermesh.gateway.status import CallError, Detail, details_from_proto, error_headers, error_json, unavailable
 from answermesh.gateway.transcoding.floats import shortest
 from answermesh.gateway.transcoding.native import is_native
-from answermesh.gateway.transcoding.reply import Content
 
 
 @pytest.mark.parametrize(
@@ -35,13 +34,13 @@ def test_the_format_is_the_one_that_accept_likes_best(accept: str, framing: type
 
 def test_an_array_is_never_closed_after_an_error() -> None:
     array = JsonArray()
-    assert array.item(Content("", b"1")) + array.item(Content("", b"2")) == b"[1,2"
+    assert array.item(b"1", "") + array.item(b"2", "") == b"[1,2"
     assert array.error(b"{}") is None
     assert JsonArray().end() == b"[]"
 
 
 def test_an_event_carries_its_id_and_an_error_its_name() -> None:
-    assert Sse().item(Content("", b"{}", "7")) == b"id: 7\ndata: {}\n\n"
+    assert Sse().item(b"{}", "7") == b"id: 7\ndata: {}\n\n"
     assert Sse().error(b'{"error":{}}') == b'event: error\ndata: {"error":{}}\n\n'
 
 

@@ -15,9 +15,9 @@ def test_headers_of_one_hop_and_of_grpc_are_dropped() -> None:
         (b"te", b"trailers"),
         (b"grpc-encoding", b"gzip"),
         (b"content-length", b"3"),
-        (b"Grpc-Metadata-grpc-timeout", b"1S"),
+        (b"grpc-metadata-grpc-timeout", b"1S"),
         (b"x-team", b"blue"),
-        (b"Grpc-Metadata-Team", b"red"),
+        (b"grpc-metadata-team", b"red"),
         (b"x-bad", b"a\xffb"),
     ]
     assert to_metadata(headers) == (("x-team", "blue"), ("team", "red"))

@@ -17,12 +17,14 @@ from answermesh.gateway.plan import Binding, Plan
 from answermesh.gateway.protocols import connect, grpcweb
 from answermesh.gateway.protocols.preflight import answer_preflight, is_preflight
 from answermesh.gateway.protocols.rest import serve_rest
-from answermesh.gateway.routing.router import WrongMethod
+from answermesh.gateway.routing.router import Match, WrongMethod
 from answermesh.gateway.status import CallError, error_headers, error_json, refused, unavailable
 from answermesh.gateway.upstream.calls import Upstream
 
 _log = logging.getLogger("answermesh.gateway")
 _access = logging.getLogger("answermesh.gateway.access")
+# What the log shows of a request whose client did not wait for the answer (nginx's number for it).
+_CLIENT_GONE = 499
 
 
 class Gateway:
@@ -79,42 +81,49 @@ class Gateway:
         began_s = time.perf_counter()
         self._running.add(exchange)
         try:
-            await self._attempt(exchange)
-        except (ClientGone, asyncio.CancelledError) as end:
-            exchange.status = exchange.status or 499
-            if not isinstance(end, ClientGone):
-                raise
-        finally:
-            self._running.discard(exchange)
-            if _access.isEnabledFor(logging.INFO):
-                _log_access(exchange, time.perf_counter() - began_s)
-
-    async def _attempt(self, exchange: Exchange) -> None:
-        try:
             await self._serve(exchange)
         except CallError as error:
             if error.code is StatusCode.UNAVAILABLE:
                 self.upstream_lost.set()
             await self._answer_error(exchange, error)
+        except ClientGone:
+            pass
         except Exception:
             _log.exception("request %s failed for a fault of the gateway", exchange.request_id)
             if not exchange.started:
                 await self._answer_error(exchange, CallError(StatusCode.INTERNAL, "The gateway failed; see its log."))
+        finally:
+            self._running.discard(exchange)
+            exchange.status = exchange.status or _CLIENT_GONE
+            if _access.isEnabledFor(logging.INFO):
+                _log_access(exchange, time.perf_counter() - began_s)
 
     async def _serve(self, exchange: Exchange) -> None:
         if exchange.refusal is not None:
             raise exchange.refusal
         _check_sizes(exchange)
-        plan, pages = self._plan, self._pages
-        if exchange.path == "/healthz":
-            await _answer_health(exchange, serving=plan is not None and not self._draining)
-        elif plan is None or pages is None:
-            raise unavailable("The gateway has not yet learned what the service offers; try again in a second.")
+        plan = self._plan
+        if plan is None or exchange.path == "/healthz":
+            await self._serve_without_plan(exchange)
         elif (binding := plan.rpcs.get(exchange.path)) is not None:
             exchange.rpc = binding.method.name
             await self._serve_rpc(exchange, plan, binding)
+        elif exchange.method == "OPTIONS" and is_preflight(exchange):
+            await self._serve_preflight(exchange, plan)
         else:
-            await self._serve_rule(exchange, plan, pages)
+            found = plan.router.match(exchange.method, exchange.path)
+            if isinstance(found, Match):
+                exchange.rpc = found.binding.method.name
+                await serve_rest(exchange, plan, found.binding, found.segments, self._upstream)
+            elif found is None:
+                await self._serve_unknown(exchange, plan)
+            else:
+                raise _wrong_method(exchange, found.allow)
+
+    async def _serve_without_plan(self, exchange: Exchange) -> None:
+        if exchange.path != "/healthz":
+            raise unavailable("The gateway has not yet learned what the service offers; try again in a second.")
+        await _answer_health(exchange, serving=self._plan is not None and not self._draining)
 
     async def _serve_rpc(self, exchange: Exchange, plan: Plan, binding: Binding) -> None:
         """A method by its own path: gRPC-Web, Connect, or plain JSON."""
@@ -129,23 +138,17 @@ class Gateway:
         else:
             raise _wrong_method(exchange, ("POST",))
 
-    async def _serve_rule(self, exchange: Exchange, plan: Plan, pages: Pages) -> None:
-        """A path of google.api.http, or a page of the gateway's own."""
-        preflight = is_preflight(exchange)
-        method = exchange.headers["access-control-request-method"] if preflight else exchange.method
+    async def _serve_preflight(self, exchange: Exchange, plan: Plan) -> None:
+        method = exchange.headers["access-control-request-method"]
         found = plan.router.match(method, exchange.path)
         if found is None:
-            await self._serve_unknown(exchange, plan, pages)
-        elif preflight:
-            await answer_preflight(exchange, found.allow if isinstance(found, WrongMethod) else (method,))
-        elif isinstance(found, WrongMethod):
-            raise _wrong_method(exchange, found.allow)
+            await self._serve_unknown(exchange, plan)
         else:
-            exchange.rpc = found.binding.method.name
-            await serve_rest(exchange, plan, found.binding, found.segments, self._upstream)
+            await answer_preflight(exchange, found.allow if isinstance(found, WrongMethod) else (method,))
 
-    async def _serve_unknown(self, exchange: Exchange, plan: Plan, pages: Pages) -> None:
-        if exchange.method in ("GET", "HEAD") and await pages.serve(exchange):
+    async def _serve_unknown(self, exchange: Exchange, plan: Plan) -> None:
+        pages = self._pages
+        if pages is not None and exchange.method in ("GET", "HEAD") and await pages.serve(exchange):
             return
         path = exchange.path[:200]
         missing = CallError(StatusCode.UNIMPLEMENTED, f"There is no method {path}.", http_status=404)
@@ -188,7 +191,7 @@ def _check_sizes(exchange: Exchange) -> None:
     options = exchange.options
     if len(exchange.path) + len(exchange.query) > options.max_url_bytes:
         raise refused("URL_TOO_LONG", f"The URL is longer than {options.max_url_bytes} bytes.", http_status=414)
-    if sum(len(name) + len(value) for name, value in exchange.raw_headers) > options.max_header_bytes:
+    if exchange.head_exceeds(options.max_header_bytes):
         raise refused(
             "HEADERS_TOO_LARGE", f"The headers hold more than {options.max_header_bytes} bytes.", http_status=431
         )

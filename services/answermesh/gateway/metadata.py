@@ -32,6 +32,8 @@ _NOT_METADATA = _HOP_BY_HOP | frozenset(
 _NOT_HEADERS = _HOP_BY_HOP | frozenset(
     ["content-length", "content-type", "content-encoding", "host", "date", "server", "user-agent"]
 )
+# A header Connection of these values names no other header.
+_PLAIN_CONNECTION = (b"keep-alive", b"close", b"")
 _NAME = re.compile(r"[0-9a-z_.-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _PREFIX = "grpc-metadata-"
@@ -39,22 +41,55 @@ _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _MILLISECONDS = re.compile(r"[0-9]{1,10}")
+_TIMEOUT_NAMES = frozenset((b"grpc-timeout", b"connect-timeout-ms", b"x-server-timeout", b"request-timeout"))
+
+# What was converted lately, up to so many entries of up to so many bytes.
+_REMEMBERED = 4096
+_REMEMBERED_BYTES = 512
+_kept: dict[tuple[bytes, bytes], Metadata] = {}
+_headers: dict[tuple[Metadata, str], Headers] = {}
 
 
 def to_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
-    """Metadata of a request. Raises CallError (400) for a `-bin` header that is no base64."""
-    pairs = [(name.decode("latin-1").lower(), value.decode("latin-1").strip()) for name, value in headers]
-    named = {token.strip().lower() for name, value in pairs if name == "connection" for token in value.split(",")}
+    """Metadata of a request's headers, whose names are in lower case.
+
+    Raises CallError (400) for a `-bin` header that is no base64.
+    """
     metadata: list[tuple[str, str | bytes]] = []
-    for name, value in pairs:
-        name = name.removeprefix(_PREFIX)
-        if name in _NOT_METADATA or name in named or name.startswith("grpc-") or not _NAME.fullmatch(name):
-            continue
-        if name.endswith("-bin"):
-            metadata.extend((name, _decoded(name, one)) for one in value.split(","))
-        elif _VALUE.fullmatch(value):
-            metadata.append((name, value))
+    for header in headers:
+        kept = _kept.get(header)
+        if kept is None:
+            kept = _keep(header)
+        if kept:
+            metadata += kept
+        elif header[0] == b"connection" and header[1].lower() not in _PLAIN_CONNECTION:
+            return _without_named(tuple(headers))
     return tuple(metadata)
+
+
+def _keep(header: tuple[bytes, bytes]) -> Metadata:
+    """What one header adds; remembered, since clients send the same ones again and again."""
+    kept = _as_metadata(header[0].decode("latin-1"), header[1].decode("latin-1").strip())
+    if len(header[0]) + len(header[1]) <= _REMEMBERED_BYTES:
+        if len(_kept) >= _REMEMBERED:
+            _kept.clear()
+        _kept[header] = kept
+    return kept
+
+
+def _as_metadata(name: str, value: str) -> Metadata:
+    name = name.removeprefix(_PREFIX)
+    if name in _NOT_METADATA or name.startswith("grpc-") or not _NAME.fullmatch(name):
+        return ()
+    if name.endswith("-bin"):
+        return tuple((name, _decoded(name, one)) for one in value.split(","))
+    return ((name, value),) if _VALUE.fullmatch(value) else ()
+
+
+def _without_named(headers: tuple[tuple[bytes, bytes], ...]) -> Metadata:
+    """Metadata where the header Connection names others that belong to this hop."""
+    named = {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
+    return to_metadata([header for header in headers if header[0] not in named and header[0] != b"connection"])
 
 
 def _decoded(name: str, value: str) -> bytes:
@@ -67,6 +102,19 @@ def _decoded(name: str, value: str) -> bytes:
 
 def to_headers(metadata: Metadata, prefix: str = "") -> Headers:
     """Headers of an answer; `prefix` goes before each name."""
+    if not metadata:
+        return []
+    known = _headers.get((metadata, prefix))
+    if known is None:
+        known = _as_headers(metadata, prefix)
+        if sum(len(name) + len(value) for name, value in metadata) <= _REMEMBERED_BYTES:
+            if len(_headers) >= _REMEMBERED:
+                _headers.clear()
+            _headers[metadata, prefix] = known
+    return known.copy()
+
+
+def _as_headers(metadata: Metadata, prefix: str) -> Headers:
     headers: Headers = []
     for name, value in metadata:
         if name in _NOT_HEADERS or name.startswith(("grpc-", ":")) or not _NAME.fullmatch(name):
@@ -75,6 +123,11 @@ def to_headers(metadata: Metadata, prefix: str = "") -> Headers:
         if b"\r" not in text and b"\n" not in text:
             headers.append((prefix.encode() + name.encode(), text))
     return headers
+
+
+def asks_for_timeout(fields: Mapping[bytes, bytes]) -> bool:
+    """Whether any header asks for a deadline."""
+    return not _TIMEOUT_NAMES.isdisjoint(fields)
 
 
 def timeout_s(headers: Mapping[str, str], *, default_s: float | None, max_s: float) -> float | None:

@@ -37,6 +37,8 @@ class Binding:
     reply: ReplyConverter
     # Sets the request field that Last-Event-ID goes to.
     resume: FieldEncoder | None
+    # Whether there is more than one message either way.
+    streams: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +93,5 @@ def _bind(
         request=RequestBuilder(method.input, rule, variables, schema.registry, strict=strict),
         reply=ReplyConverter(method.output, rule.response_body, schema.registry, resume.id_path if resume else ""),
         resume=field_encoder(method.input, resume.request_field) if resume and resume.request_field else None,
+        streams=method.client_streaming or method.server_streaming,
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ _AHEAD_REQUESTS = 16
 # How long a client may go on sending after it was told that the connection ends.
 _LINGER_S = 2.0
 _NEVER = math.inf
+_METHODS = {method.encode(): method for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
 
 
 class Connection(asyncio.Protocol):
@@ -57,7 +60,9 @@ class Connection(asyncio.Protocol):
         self._deaf = False
         # Of the request that is coming in.
         self._in_head = False
+        # What came of it in earlier chunks, and the size of the chunk that is looked at.
         self._head_bytes = 0
+        self._chunk_bytes = 0
         self._hosts = 0
         self._url = b""
         self._headers: Headers = []
@@ -79,6 +84,7 @@ class Connection(asyncio.Protocol):
         """Bytes of the client."""
         if self._deaf:
             return
+        self._chunk_bytes = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -128,16 +134,23 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         parser = self._parser
         is_1_1 = parser.get_http_version() == "1.1"
-        path, _, query = origin_form(self._url.decode("latin-1")).partition("?")
-        exchange = Http1Exchange(self, parser.get_method().decode(), path, query, self._headers, is_1_1=is_1_1)
+        target = self._url.decode("latin-1")
+        if target[:1] != "/":
+            target = origin_form(target)
+        path, _, query = target.partition("?")
+        sent_method = parser.get_method()
+        method = _METHODS.get(sent_method) or sent_method.decode()
+        exchange = Http1Exchange(self, method, path, query, self._headers, is_1_1=is_1_1)
         exchange.keep_alive = parser.should_keep_alive()
+        exchange.most_head_bytes = self._head_bytes + self._chunk_bytes
         if self._hosts != 1 and (is_1_1 or self._hosts):
             exchange.refusal = no_single_host()
             self._deaf = True
         self._arriving = exchange
         self._waiting.append(exchange)
         self._request_until_s = _NEVER
-        _wake(self._request_waiter)
+        if self._request_waiter is not None:
+            _wake(self._request_waiter)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -153,7 +166,8 @@ class Connection(asyncio.Protocol):
         """The request has come to its end."""
         assert self._arriving is not None
         self._arriving.whole = True
-        _wake(self._body_waiter)
+        if self._body_waiter is not None:
+            _wake(self._body_waiter)
 
     def _check_head(self, size: int) -> None:
         """A head that is not whole yet: it must not grow, nor take, for ever."""
@@ -233,7 +247,10 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------ answering
     async def _answer_all(self) -> None:
         try:
-            while (exchange := await self._next()) is not None:
+            while self._waiting or await self._request_comes():
+                exchange = self._waiting.popleft()
+                if self._reading_paused and not self._waiting:
+                    self.resume_reading()
                 await self.server.gateway.handle(exchange)
                 if not self._goes_on_after(exchange):
                     return
@@ -246,30 +263,27 @@ class Connection(asyncio.Protocol):
             if not self._deaf:
                 self.transport.abort()
 
-    async def _next(self) -> Http1Exchange | None:
-        if not self._waiting:
-            if self.server.draining:
-                return None
-            if not self._in_head:
-                self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
-            self._request_waiter = self._loop.create_future()
-            try:
-                await self._request_waiter
-            finally:
-                self._request_waiter = None
-            if not self._waiting:
-                return None
-        exchange = self._waiting.popleft()
-        if self._reading_paused and not self._waiting:
-            self.resume_reading()
-        return exchange
+    async def _request_comes(self) -> bool:
+        """Returns when there is a request to answer: True, or when there will be none any more."""
+        if self.server.draining:
+            return False
+        if not self._in_head:
+            self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
+        self._request_waiter = self._loop.create_future()
+        try:
+            await self._request_waiter
+        finally:
+            self._request_waiter = None
+        return bool(self._waiting)
 
     def _goes_on_after(self, exchange: Http1Exchange) -> bool:
         """Whether the connection is used on; else it ends so that the client gets all of the answer."""
         if not exchange.answered:
-            # A body that is cut must not look whole: without chunks, only a reset tells.
             self._deaf = True
-            (self.transport.abort if exchange.until_close else self.transport.close)()
+            if exchange.until_close:
+                self._reset()
+            else:
+                self.transport.close()
             return False
         if exchange.keep_alive:
             return True
@@ -284,6 +298,14 @@ class Connection(asyncio.Protocol):
         return False
 
     # ------------------------------------------------------------ ending
+    def _reset(self) -> None:
+        """Break the connection: a body that ends with it must not look whole when it is cut."""
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            # To linger for 0 s is to send RST instead of FIN.
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
     def cut(self) -> None:
         """End the connection, whatever is under way; what was written before still goes out."""
         self._end()

@@ -11,7 +11,6 @@ import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cached_property
 from typing import TypeVar
 
 from answermesh.gateway.metadata import Headers
@@ -20,6 +19,7 @@ from answermesh.gateway.status import CallError, refused
 
 T = TypeVar("T")
 
+_JSON = (b"content-type", b"application/json")
 _COMPRESSIBLE = ("application/json", "application/grpc-web-text", "text/")
 _EXPOSED = b"x-request-id, retry-after, grpc-status, grpc-message, grpc-status-details-bin"
 # Ids are unlike those of other processes by their first half, and of one process by their second.
@@ -34,6 +34,18 @@ class ClientGone(Exception):
 class Exchange(ABC):
     """What one request says, and the way to answer it once."""
 
+    # Where the gateway is mounted: "" or "/some/path".
+    root = ""
+    # Of the answer: its HTTP status, 0 before it is started, and the size of its body so far.
+    status = 0
+    sent_bytes = 0
+    # Full name of the RPC, for the access log.
+    rpc = ""
+    # Set by the face for a request that is no proper HTTP: what it is to be told.
+    refusal: CallError | None = None
+    _request_id = ""
+    _headers: dict[str, str] | None = None
+
     def __init__(
         self, method: str, path: str, query: str, headers: Headers, options: Options, cut: Callable[[], object]
     ) -> None:
@@ -46,26 +58,32 @@ class Exchange(ABC):
         self.fields: dict[bytes, bytes] = dict(reversed(headers))
         self.options = options
         self.cut = cut
-        # Where the gateway is mounted: "" or "/some/path".
-        self.root = ""
-        self.status = 0
-        self.sent_bytes = 0
-        # Full name of the RPC, for the access log.
-        self.rpc = ""
-        # Set by the face for a request that is no proper HTTP: what it is to be told.
-        self.refusal: CallError | None = None
-        given = self.fields.get(b"x-request-id")
-        self.request_id = f"{_PROCESS_ID}{next(_numbers):016x}" if given is None else _request_id(given)
 
-    @cached_property
+    @property
+    def request_id(self) -> str:
+        """The client's X-Request-Id, or one of our own."""
+        if not self._request_id:
+            given = self.fields.get(b"x-request-id", b"").decode("latin-1")
+            usable = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+            self._request_id = given if usable else f"{_PROCESS_ID}{next(_numbers):016x}"
+        return self._request_id
+
+    @property
     def headers(self) -> dict[str, str]:
         """`fields` as text."""
-        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()}
+        if self._headers is None:
+            self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.fields.items()}
+        return self._headers
 
     @property
     def content_type(self) -> str:
         """The request's Content-Type as it was sent; "" for none."""
-        return self.fields.get(b"content-type", b"").decode("latin-1")
+        sent = self.fields.get(b"content-type")
+        return sent.decode("latin-1") if sent is not None else ""
+
+    def head_exceeds(self, limit: int) -> bool:
+        """Whether header names and values are larger than `limit` bytes."""
+        return sum(len(name) + len(value) for name, value in self.raw_headers) > limit
 
     @property
     def started(self) -> bool:
@@ -82,7 +100,7 @@ class Exchange(ABC):
         """Returns or raises ClientGone when the client hangs up, if that is not told by cancelling the exchange."""
 
     @abstractmethod
-    async def attended(self, work: Awaitable[T]) -> T:
+    def attended(self, work: Awaitable[T]) -> Awaitable[T]:
         """The result of `work`, cancelled if the client hangs up (ClientGone). The body must have been read."""
 
     @abstractmethod
@@ -94,6 +112,10 @@ class Exchange(ABC):
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         await self._send_head(status, headers)
         await self._send_body(body, more=False)
+
+    def body_at_hand(self) -> bytes | None:
+        """The whole body, if it is there and plain; None if it must be waited for."""
+        return None
 
     # ------------------------------------------------------------ reading
     async def body(self) -> bytes:
@@ -150,7 +172,9 @@ class Exchange(ABC):
     async def answer(self, status: int, content_type: str, body: bytes, headers: Headers | None = None) -> None:
         """Send a whole answer, compressed where that helps."""
         headers = [] if headers is None else headers
-        if content_type:
+        if content_type == "application/json":
+            headers.append(_JSON)
+        elif content_type:
             headers.append((b"content-type", content_type.encode("latin-1", "replace")))
         if len(body) >= self.options.gzip_from_bytes and content_type.startswith(_COMPRESSIBLE):
             headers.append((b"vary", b"accept-encoding"))
@@ -181,13 +205,6 @@ class Exchange(ABC):
             (b"access-control-expose-headers", _EXPOSED),
             (b"vary", b"origin"),
         ]
-
-
-def _request_id(given: bytes) -> str:
-    text = given.decode("latin-1")
-    if 0 < len(text) <= 128 and text.isascii() and text.isprintable():
-        return text
-    return f"{_PROCESS_ID}{next(_numbers):016x}"
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

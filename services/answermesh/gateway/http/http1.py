@@ -22,6 +22,18 @@ _NO_BODY = frozenset((204, 304))
 class Http1Exchange(Exchange):
     """One request on a connection, which cancels whoever answers it when the client hangs up."""
 
+    # Whether the connection is used on after the answer.
+    keep_alive = False
+    # Whether the end of the body has come, or why no more of it will.
+    whole = False
+    broken: CallError | None = None
+    # Whether the answer has been sent to its end, and whether it is in chunks or marked by the connection's end.
+    answered = False
+    in_chunks = False
+    until_close = False
+    # The head is not larger than this; mostly that tells enough.
+    most_head_bytes = 0
+
     def __init__(
         self, connection: Connection, method: str, path: str, query: str, headers: Headers, *, is_1_1: bool
     ) -> None:
@@ -29,17 +41,8 @@ class Http1Exchange(Exchange):
         super().__init__(method, path, query, headers, connection.server.options, connection.cut)
         self._connection = connection
         self._is_1_1 = is_1_1
-        # Whether the connection is used on after the answer.
-        self.keep_alive = False
-        # Body that has come and nobody has taken yet; `whole` once its end has come.
+        # Body that has come and nobody has taken yet.
         self.received: list[bytes] = []
-        self.whole = False
-        # Why no more of the body will come.
-        self.broken: CallError | None = None
-        # Whether the answer has been sent to its end, and whether in chunks or marked by the connection's end.
-        self.answered = False
-        self.in_chunks = False
-        self.until_close = False
 
     # ------------------------------------------------------------ reading
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -54,17 +57,33 @@ class Http1Exchange(Exchange):
             for chunk in received:
                 yield chunk
 
+    def head_exceeds(self, limit: int) -> bool:
+        """See Exchange."""
+        return self.most_head_bytes > limit and super().head_exceeds(limit)
+
+    def body_at_hand(self) -> bytes | None:
+        """See Exchange."""
+        if not self.whole or b"content-encoding" in self.fields:
+            return None
+        received = self.received
+        if not received:
+            return b""
+        if len(received) > 1 or len(received[0]) > self.options.max_body_bytes:
+            return None
+        self.received = []
+        return received[0]
+
     async def gone(self) -> None:
         """See Exchange."""
 
-    async def attended(self, work: Awaitable[T]) -> T:
+    def attended(self, work: Awaitable[T]) -> Awaitable[T]:
         """See Exchange."""
-        return await work
+        return work
 
     # ------------------------------------------------------------ writing
     def _head(self, status: int, headers: Headers) -> bytes:
         server = self._connection.server
-        parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, server.date_line()]
+        parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, server.date_line]
         for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
         if not self.whole or server.draining or self.refusal is not None:
@@ -95,7 +114,9 @@ class Http1Exchange(Exchange):
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self.answered = True
-        await self._written(self._head(status, headers) + body)
+        self._connection.transport.write(self._head(status, headers) + body)
+        if self._connection.write_paused:
+            await self._connection.drained()
 
     async def _written(self, chunk: bytes) -> None:
         self._connection.transport.write(chunk)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,16 +42,9 @@ class Server:
         self.connections: set[Connection] = set()
         # Each connection ends after the answer it makes.
         self.draining = False
-        self._date = b""
-        self._date_s = 0
-
-    def date_line(self) -> bytes:
-        """The Date header (RFC 9110 6.6.1)."""
-        now_s = int(time.time())
-        if now_s != self._date_s:
-            self._date_s = now_s
-            self._date = f"date: {formatdate(now_s, usegmt=True)}\r\n".encode()
-        return self._date
+        # The Date header (RFC 9110 6.6.1), right to within the sweep.
+        self.date_line = b""
+        self._set_date()
 
     async def serve(self, listening: socket.socket) -> None:
         """Serve until cancelled; then end requests under way, cut streams, and close the socket."""
@@ -66,9 +58,13 @@ class Server:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
+            self._set_date()
             now_s = self.loop.time()
             for connection in list(self.connections):
                 connection.expire(now_s)
+
+    def _set_date(self) -> None:
+        self.date_line = f"date: {formatdate(usegmt=True)}\r\n".encode()
 
     async def _drain(self) -> None:
         self.draining = True

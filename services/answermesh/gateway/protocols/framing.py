@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from answermesh.gateway.transcoding.reply import Content
-
 
 class Framing(Protocol):
     """How one stream is written."""
@@ -20,8 +18,8 @@ class Framing(Protocol):
     # Whether headers may go out before the first message: only if an error can still be shown.
     shows_errors: bool
 
-    def item(self, content: Content) -> bytes:
-        """A message."""
+    def item(self, body: bytes, event_id: str) -> bytes:
+        """A message; `event_id` is "" for none."""
         ...
 
     def end(self) -> bytes:
@@ -40,11 +38,11 @@ class Sse:
     heartbeat = b": alive\n\n"
     shows_errors = True
 
-    def item(self, content: Content) -> bytes:
+    def item(self, body: bytes, event_id: str) -> bytes:
         """One event. ProtoJSON has no line breaks, so one `data:` line is enough."""
-        if content.event_id:
-            return b"id: %b\ndata: %b\n\n" % (content.event_id.encode(), content.body)
-        return b"data: %b\n\n" % content.body
+        if event_id:
+            return b"id: %b\ndata: %b\n\n" % (event_id.encode(), body)
+        return b"data: %b\n\n" % body
 
     def end(self) -> bytes:
         """Nothing: the body ends."""
@@ -62,9 +60,9 @@ class Ndjson:
     heartbeat = b""
     shows_errors = True
 
-    def item(self, content: Content) -> bytes:
+    def item(self, body: bytes, event_id: str) -> bytes:
         """One line."""
-        return content.body + b"\n"
+        return body + b"\n"
 
     def end(self) -> bytes:
         """Nothing: the body ends."""
@@ -85,11 +83,11 @@ class JsonArray:
     def __init__(self) -> None:
         self._opened = False
 
-    def item(self, content: Content) -> bytes:
+    def item(self, body: bytes, event_id: str) -> bytes:
         """An element, with what goes before it."""
         before = b"," if self._opened else b"["
         self._opened = True
-        return before + content.body
+        return before + body
 
     def end(self) -> bytes:
         """The closing bracket."""
@@ -107,9 +105,9 @@ class Raw:
     heartbeat = b""
     shows_errors = False
 
-    def item(self, content: Content) -> bytes:
+    def item(self, body: bytes, event_id: str) -> bytes:
         """The bytes."""
-        return content.body
+        return body
 
     def end(self) -> bytes:
         """Nothing: the body ends."""

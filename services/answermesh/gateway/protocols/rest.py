@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from grpc import StatusCode
 
 from answermesh.gateway.http.exchange import Exchange
-from answermesh.gateway.metadata import Headers, timeout_s, to_headers, to_metadata
+from answermesh.gateway.metadata import Headers, asks_for_timeout, timeout_s, to_headers, to_metadata
 from answermesh.gateway.plan import Binding, Plan
 from answermesh.gateway.protocols.framing import Framing, Raw, choose_framing
 from answermesh.gateway.protocols.streaming import run_stream
@@ -24,17 +24,28 @@ async def serve_rest(
     exchange: Exchange, plan: Plan, binding: Binding, segments: Sequence[str], upstream: Upstream
 ) -> None:
     """Answer the request. Raises CallError before the answer is started, ClientGone."""
-    method = binding.method
-    metadata = call_metadata(exchange)
-    timeout = call_timeout_s(exchange, streams=method.client_streaming or method.server_streaming)
-    if not method.client_streaming and not method.server_streaming:
-        body = await exchange.body()
-        request = binding.request.build(segments, exchange.query, exchange.content_type, body)
-        reply = await exchange.attended(upstream.unary(method.path, request, metadata, timeout))
-        content = binding.reply.convert(reply.message)
-        headers = to_headers((*reply.headers, *reply.trailers))
-        await exchange.answer(200, content.content_type, content.body, headers)
+    if binding.streams:
+        await _serve_stream(exchange, plan, binding, segments, upstream)
         return
+    timeout = call_timeout_s(exchange, streams=False)
+    body = exchange.body_at_hand()
+    if body is None:
+        body = await exchange.body()
+    request = binding.request.build(segments, exchange.query, exchange.content_type, body)
+    call = upstream.unary(binding.method.path, request, call_metadata(exchange), timeout)
+    reply = await exchange.attended(call)
+    content = binding.reply.convert(reply.message)
+    headers = to_headers(reply.headers)
+    if reply.trailers:
+        headers += to_headers(reply.trailers)
+    await exchange.answer(200, content.content_type, content.body, headers)
+
+
+async def _serve_stream(
+    exchange: Exchange, plan: Plan, binding: Binding, segments: Sequence[str], upstream: Upstream
+) -> None:
+    method = binding.method
+    timeout = call_timeout_s(exchange, streams=True)
     requests: AsyncIterator[bytes] | None = None
     only: bytes | None = None
     if method.client_streaming:
@@ -45,22 +56,24 @@ async def serve_rest(
         only = binding.request.build(segments, exchange.query, exchange.content_type, body)
         only += _resumed(exchange, binding)
     sink = RestSink(exchange, plan, binding) if method.server_streaming else _Single(binding)
-    async with upstream.stream(method.path, metadata, timeout, only) as call:
+    async with upstream.stream(method.path, call_metadata(exchange), timeout, only) as call:
         await run_stream(exchange, call, sink, requests)
 
 
 def call_metadata(exchange: Exchange) -> Metadata:
     """Metadata of the call: the request's headers and its id."""
     metadata = to_metadata(exchange.raw_headers)
-    if "x-request-id" not in exchange.headers:
-        metadata = (*metadata, ("x-request-id", exchange.request_id))
-    return metadata
+    if b"x-request-id" in exchange.fields:
+        return metadata
+    return (*metadata, ("x-request-id", exchange.request_id))
 
 
 def call_timeout_s(exchange: Exchange, *, streams: bool) -> float | None:
     """The call's deadline."""
     options = exchange.options
     default_s = None if streams else options.default_timeout_s
+    if not asks_for_timeout(exchange.fields):
+        return default_s
     return timeout_s(exchange.headers, default_s=default_s, max_s=options.max_timeout_s)
 
 
@@ -96,6 +109,7 @@ class RestSink:
     def __init__(self, exchange: Exchange, plan: Plan, binding: Binding) -> None:
         self._registry = plan.registry
         self._reply = binding.reply
+        self._is_plain = not binding.reply.is_raw and not binding.reply.has_event_ids
         self._framing: Framing = (
             Raw() if binding.reply.is_raw else choose_framing(exchange.headers.get("accept", "*/*"))
         )
@@ -120,7 +134,10 @@ class RestSink:
 
     def item(self, message: bytes) -> bytes:
         """One message."""
-        return self._framing.item(self._reply.convert(message))
+        if self._is_plain:
+            return self._framing.item(self._reply.json(message), "")
+        content = self._reply.convert(message)
+        return self._framing.item(content.body, content.event_id)
 
     def end(self, trailers: Metadata) -> bytes:
         """The end."""

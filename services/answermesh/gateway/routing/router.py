@@ -49,6 +49,8 @@ class Router(Generic[T]):
 
     def __init__(self) -> None:
         self._roots: dict[str, _Node[T]] = {}
+        # Rules whose paths are all literal, by method and path: these come before all others.
+        self._literal: dict[tuple[str, str], Match[T]] = {}
         self.conflicts: list[str] = []
 
     def add(self, method: str, template: Template, binding: T) -> None:
@@ -66,9 +68,14 @@ class Router(Generic[T]):
             self.conflicts.append(f"{method} {template.text} is bound twice; the first declared binding wins")
         else:
             table[method] = binding
+            if not any("*" in segment or "%" in segment for segment in segments):
+                self._literal[method, template.text] = Match(binding, list(segments))
 
     def match(self, method: str, raw_path: str) -> Match[T] | WrongMethod | None:
         """The binding of a raw, still percent-encoded path; None if no template matches it at all."""
+        literal = self._literal.get((method, raw_path))
+        if literal is not None:
+            return literal
         segments = raw_path.split("/")[1:]
         if not segments:
             return None

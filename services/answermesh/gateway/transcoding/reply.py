@@ -31,6 +31,8 @@ from answermesh.gateway.transcoding.floats import float_shortener
 from answermesh.gateway.transcoding.opaque import to_json
 
 JSON = "application/json"
+# What protobuf-py raises for bytes that are no such message, and for messages that have no JSON.
+_UNPRINTABLE = (ValueError, TypeError, RecursionError)
 _TEXT_DEFAULTS = {ScalarType.STRING: b'""', ScalarType.BYTES: b'""', ScalarType.BOOL: b"false"}
 _QUOTED = {
     ScalarType.INT64, ScalarType.UINT64, ScalarType.SINT64, ScalarType.FIXED64, ScalarType.SFIXED64
@@ -55,6 +57,7 @@ class ReplyConverter:
         self._registry = registry
         self._field = _field(message, response_body) if response_body else None
         self._id_path = _id_path(message, event_id_path)
+        self.has_event_ids = bool(self._id_path)
         body = (
             self._field.value.message if self._field and isinstance(self._field.value, DescFieldValueMessage) else None
         )
@@ -70,15 +73,23 @@ class ReplyConverter:
             message = self._type.from_binary(serialized)
             if self.is_raw:
                 return self._raw(message)
-            if self._shorten is not None:
-                self._shorten(message)
             return Content(JSON, self._json(message), self._event_id(message) if self._id_path else "")
-        except (ValueError, TypeError, RecursionError) as error:
-            raise CallError(
-                StatusCode.INTERNAL, f"The service answered with what is no printable {self._name}."
-            ) from error
+        except _UNPRINTABLE as error:
+            raise self._unprintable() from error
+
+    def json(self, serialized: bytes) -> bytes:
+        """The JSON alone of a message that is not raw. Raises CallError (INTERNAL)."""
+        try:
+            return self._json(self._type.from_binary(serialized))
+        except _UNPRINTABLE as error:
+            raise self._unprintable() from error
+
+    def _unprintable(self) -> CallError:
+        return CallError(StatusCode.INTERNAL, f"The service answered with what is no printable {self._name}.")
 
     def _json(self, message: Message) -> bytes:
+        if self._shorten is not None:
+            self._shorten(message)
         if self._field is None:
             return to_json(message, self._registry).encode()
         if self._field not in message:

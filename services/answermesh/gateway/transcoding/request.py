@@ -48,6 +48,7 @@ class RequestBuilder:
         self._bound = [_Bound(variable, _path_field(message, variable)) for variable in variables]
         # Field paths that the path sets, as the template writes them.
         self.variables = tuple(variable.field_path for variable in variables)
+        self._nested = any(bound.field.nested for bound in self._bound)
         self._path_numbers = {bound.field.numbers for bound in self._bound}
         self.body: Body = body_reader(message, rule.body, registry, strict=strict)
         self._fill_mask = mask_filler(message, rule)
@@ -60,14 +61,15 @@ class RequestBuilder:
     def build(self, segments: Sequence[str], query: str, content_type: str, body: bytes) -> bytes:
         """The serialised request message. `segments` and `query` are still percent-encoded."""
         message = self.body.read(content_type, body)
-        parts, given, nested = self.query(query)
+        if not (query or self._bound or self._fill_mask):
+            return message
+        parts, given, nested = self.query(query) if query else ([], set(), False)
         if self._fill_mask is not None and self._fill_mask.number not in {numbers[0] for numbers in given}:
             parts.append(self._fill_mask.fill(body))
-        path = self.path(segments)
-        if not parts and not path:
-            return message
-        joined = b"".join([message, *parts, path])
-        if nested or any(bound.field.nested for bound in self._bound):
+        if self._bound:
+            parts.append(self.path(segments))
+        joined = b"".join([message, *parts])
+        if nested or self._nested:
             # Parts of one nested message become one: not every parser merges them, though it should.
             return self._message.type.from_binary(joined).to_binary()
         return joined
@@ -77,8 +79,8 @@ class RequestBuilder:
         parts: list[bytes] = []
         given: set[tuple[int, ...]] = set()
         nested = False
-        if not query or self.body.takes_all:
-            if query and self._strict and not self.body.is_raw:
+        if self.body.takes_all:
+            if self._strict and not self.body.is_raw:
                 raise refused(
                     "UNKNOWN_PARAMETER",
                     "Query parameters are not allowed here, since the body holds the whole request.",
@@ -90,22 +92,19 @@ class RequestBuilder:
         for pair in pairs:
             if not pair:
                 continue
-            name, _, raw = pair.partition("=")
-            name, text = decode(name.replace("+", " "), "The query"), decode(raw.replace("+", " "), "The query")
-            field = self._parameter(name)
+            name, _, text = pair.partition("=")
+            name = _plain(name)
+            field = self._query.get(name) or self._parameter(name)
             if field is None or field.numbers in self._path_numbers:
                 continue
             if field.numbers in given and not field.repeated:
                 raise refused("REPEATED_PARAMETER", f"Query parameter {name!r} is given twice; give one.", field=name)
             given.add(field.numbers)
             nested = nested or field.nested
-            parts.append(_encoded(field, name, text))
+            parts.append(_encoded(field, name, _plain(text)))
         return parts, given, nested
 
     def _parameter(self, name: str) -> FieldEncoder | None:
-        field = self._query.get(name)
-        if field is not None:
-            return field
         try:
             field = field_encoder(self._message, name)
         except FieldPathError as error:
@@ -130,9 +129,16 @@ def _path_field(message: DescMessage, variable: Variable) -> FieldEncoder:
 
 def _path_value(bound: _Bound, segments: Sequence[str]) -> bytes:
     variable = bound.variable
-    raw = "/".join(segments[variable.start : variable.end])
+    raw = segments[variable.start] if variable.single else "/".join(segments[variable.start : variable.end])
     text = decode(raw, "The path", keep_slashes=not variable.single) if "%" in raw else raw
     return _encoded(bound.field, variable.field_path, text)
+
+
+def _plain(raw: str) -> str:
+    """A name or value of the query, decoded."""
+    if "+" in raw:
+        raw = raw.replace("+", " ")
+    return decode(raw, "The query") if "%" in raw else raw
 
 
 def _encoded(field: FieldEncoder, name: str, text: str) -> bytes:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 VARINT, FIXED64, LENGTH, START_GROUP, END_GROUP, FIXED32 = 0, 1, 2, 3, 4, 5
 
+_SMALL = [bytes((value,)) for value in range(0x80)]
+
 
 def varint(value: int) -> bytes:
     """`value` (0 to 2^64 - 1) in base 128; a negative one as its 64-bit two's complement."""
+    if 0 <= value <= 0x7F:
+        return _SMALL[value]
     value &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
     while value > 0x7F:
