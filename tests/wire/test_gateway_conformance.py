@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,14 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-HERE = Path(__file__).parent.parent / "conformance"
+from tests import gateway_process
+from tests.gateway_process import gwconf, gwconf_stubs, started
+
+HERE = gateway_process.CONFORMANCE
 CASES = [json.loads(line) for line in (HERE / "cases.jsonl").read_text(encoding="utf-8").split("\n") if line]
 # Cases that we do not pass, each with its reason. A case that is listed and passes fails the test.
 KNOWN_FAILURES: dict[str, str] = {}
 
-_SERVED = """
-import asyncio, sys
-from answermesh.config import Settings
-from answermesh.gateway.service import serve_http
-asyncio.run(serve_http(Settings(), "127.0.0.1:0", sys.argv[1], lambda address: print(address, flush=True)))
-"""
 _MOUNTED = """
 import sys
 import uvicorn
@@ -53,51 +48,25 @@ def _load_runner() -> Any:
 runner = _load_runner()
 
 
-def _generate(folder: Path) -> Path:
-    """Stubs and descriptor set of the backend."""
-    import google.api
-    import grpc_tools
-
-    include = Path(next(iter(google.api.__path__))).parent.parent
-    own = Path(grpc_tools.__path__[0]) / "_proto"
-    protos = [str(path) for path in sorted(HERE.glob("proto/gwconf/v1/*.proto"))]
-    descriptor_set = folder / "gwconf.binpb"
-    common = [sys.executable, "-m", "grpc_tools.protoc", f"-I{HERE / 'proto'}", f"-I{include}", f"-I{own}"]
-    subprocess.run([*common, f"--python_out={folder}", f"--grpc_python_out={folder}", *protos], check=True)
-    subprocess.run(
-        [*common, "--include_imports", "--include_source_info", f"--descriptor_set_out={descriptor_set}", *protos],
-        check=True,
-    )
-    return descriptor_set
-
-
-def _started(*command: str) -> Iterator[str]:
-    """Runs a process that prints its address; ends it after use."""
-    with subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            address = process.stdout.readline().strip()
-            assert address, "the process ended before it listened"
-            yield address
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _generate(tmp_path_factory.mktemp("gwconf"))
+    return gwconf_stubs(tmp_path_factory.mktemp("gwconf"))
 
 
 @pytest.fixture(scope="module")
 def backend(generated: Path) -> Iterator[str]:
-    yield from _started(str(HERE / "backend.py"), str(generated.parent))
+    with gwconf(generated.parent) as running:
+        yield running.address
 
 
 @pytest.fixture(scope="module", params=["served", "mounted"])
 def gateway(request: pytest.FixtureRequest, backend: str, generated: Path) -> Iterator[str]:
-    program = _SERVED if request.param == "served" else _MOUNTED
-    for address in _started("-c", program, backend, str(generated)):
-        yield f"http://{address}"
+    if request.param == "served":
+        process = gateway_process.gateway(generated.parent, backend)
+    else:
+        process = started(generated.parent / "mounted.log", "-c", _MOUNTED, backend, str(generated))
+    with process as running:
+        yield running.url
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
