@@ -28,7 +28,7 @@ from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/graph_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\"S\n\x13ListEntitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rdisplay_names\x18\x03 \x03(\t\"X\n\x14ListEntitiesResponse\x12\'\n\x08\x65ntities\x18\x01 \x03(\x0b\x32\x15.answermesh.v1.Entity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x10GetEntityRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11GetEntityResponse\x12%\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x15.answermesh.v1.Entity\"Q\n\x14ListNeighborsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xd2\x01\n\x15ListNeighborsResponse\x12@\n\tneighbors\x18\x01 \x03(\x0b\x32-.answermesh.v1.ListNeighborsResponse.Neighbor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x1a^\n\x08Neighbor\x12)\n\x08relation\x18\x01 \x01(\x0b\x32\x17.answermesh.v1.Relation\x12\'\n\x07passage\x18\x02 \x01(\x0b\x32\x16.answermesh.v1.Passage2\x81\x03\n\x0cGraphService\x12m\n\x0cListEntities\x12\".answermesh.v1.ListEntitiesRequest\x1a#.answermesh.v1.ListEntitiesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/entities\x12|\n\tGetEntity\x12\x1f.answermesh.v1.GetEntityRequest\x1a .answermesh.v1.GetEntityResponse\",\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1f\x12\x15/v1/{name=entities/*}b\x06\x65ntity\x12\x83\x01\n\rListNeighbors\x12#.answermesh.v1.ListNeighborsRequest\x1a$.answermesh.v1.ListNeighborsResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=entities/*}:neighborsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/graph_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\"S\n\x13ListEntitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rdisplay_names\x18\x03 \x03(\t\"X\n\x14ListEntitiesResponse\x12\'\n\x08\x65ntities\x18\x01 \x03(\x0b\x32\x15.answermesh.v1.Entity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x10GetEntityRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x11GetEntityResponse\x12%\n\x06\x65ntity\x18\x01 \x01(\x0b\x32\x15.answermesh.v1.Entity\"Q\n\x14ListNeighborsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xd2\x01\n\x15ListNeighborsResponse\x12@\n\tneighbors\x18\x01 \x03(\x0b\x32-.answermesh.v1.ListNeighborsResponse.Neighbor\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x1a^\n\x08Neighbor\x12)\n\x08relation\x18\x01 \x01(\x0b\x32\x17.answermesh.v1.Relation\x12\'\n\x07passage\x18\x02 \x01(\x0b\x32\x16.answermesh.v1.Passage2\x8a\x03\n\x0cGraphService\x12p\n\x0cListEntities\x12\".answermesh.v1.ListEntitiesRequest\x1a#.answermesh.v1.ListEntitiesResponse\"\x17\x90\x02\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/entities\x12\x7f\n\tGetEntity\x12\x1f.answermesh.v1.GetEntityRequest\x1a .answermesh.v1.GetEntityResponse\"/\x90\x02\x01\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1f\x12\x15/v1/{name=entities/*}b\x06\x65ntity\x12\x86\x01\n\rListNeighbors\x12#.answermesh.v1.ListNeighborsRequest\x1a$.answermesh.v1.ListNeighborsResponse\"*\x90\x02\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=entities/*}:neighborsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNEIGHBORSREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_LISTNEIGHBORSREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_GRAPHSERVICE'].methods_by_name['ListEntities']._loaded_options = None
-  _globals['_GRAPHSERVICE'].methods_by_name['ListEntities']._serialized_options = b'\202\323\344\223\002\016\022\014/v1/entities'
+  _globals['_GRAPHSERVICE'].methods_by_name['ListEntities']._serialized_options = b'\220\002\001\202\323\344\223\002\016\022\014/v1/entities'
   _globals['_GRAPHSERVICE'].methods_by_name['GetEntity']._loaded_options = None
-  _globals['_GRAPHSERVICE'].methods_by_name['GetEntity']._serialized_options = b'\332A\004name\202\323\344\223\002\037\022\025/v1/{name=entities/*}b\006entity'
+  _globals['_GRAPHSERVICE'].methods_by_name['GetEntity']._serialized_options = b'\220\002\001\332A\004name\202\323\344\223\002\037\022\025/v1/{name=entities/*}b\006entity'
   _globals['_GRAPHSERVICE'].methods_by_name['ListNeighbors']._loaded_options = None
-  _globals['_GRAPHSERVICE'].methods_by_name['ListNeighbors']._serialized_options = b'\202\323\344\223\002!\022\037/v1/{name=entities/*}:neighbors'
+  _globals['_GRAPHSERVICE'].methods_by_name['ListNeighbors']._serialized_options = b'\220\002\001\202\323\344\223\002!\022\037/v1/{name=entities/*}:neighbors'
   _globals['_LISTENTITIESREQUEST']._serialized_start=169
   _globals['_LISTENTITIESREQUEST']._serialized_end=252
   _globals['_LISTENTITIESRESPONSE']._serialized_start=254
@@ -60,5 +60,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNEIGHBORSRESPONSE_NEIGHBOR']._serialized_start=644
   _globals['_LISTNEIGHBORSRESPONSE_NEIGHBOR']._serialized_end=738
   _globals['_GRAPHSERVICE']._serialized_start=741
-  _globals['_GRAPHSERVICE']._serialized_end=1126
+  _globals['_GRAPHSERVICE']._serialized_end=1135
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/usage_service.proto\x12\ranswermesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n\x0fGetUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x05\n\x10GetUsageResponse\x12=\n\nagent_runs\x18\x01 \x03(\x0b\x32).answermesh.v1.GetUsageResponse.AgentRuns\x12?\n\x0bmodel_calls\x18\x02 \x03(\x0b\x32*.answermesh.v1.GetUsageResponse.ModelCalls\x12\x13\n\x0bquery_count\x18\x03 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x04 \x01(\x03\x1a\xe1\x01\n\tAgentRuns\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x11\n\trun_count\x18\x03 \x01(\x03\x12\x15\n\rfailure_count\x18\x04 \x01(\x03\x12.\n\x0blatency_p50\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p95\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p99\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\xff\x01\n\nModelCalls\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x12\n\ncall_count\x18\x05 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x06 \x01(\x03\x12\x15\n\routput_tokens\x18\x07 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x08 \x01(\x03\x12.\n\x0blatency_p50\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p95\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration2n\n\x0cUsageService\x12^\n\x08GetUsage\x12\x1e.answermesh.v1.GetUsageRequest\x1a\x1f.answermesh.v1.GetUsageResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/usage_service.proto\x12\ranswermesh.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n\x0fGetUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x05\n\x10GetUsageResponse\x12=\n\nagent_runs\x18\x01 \x03(\x0b\x32).answermesh.v1.GetUsageResponse.AgentRuns\x12?\n\x0bmodel_calls\x18\x02 \x03(\x0b\x32*.answermesh.v1.GetUsageResponse.ModelCalls\x12\x13\n\x0bquery_count\x18\x03 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x04 \x01(\x03\x1a\xe1\x01\n\tAgentRuns\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x11\n\trun_count\x18\x03 \x01(\x03\x12\x15\n\rfailure_count\x18\x04 \x01(\x03\x12.\n\x0blatency_p50\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p95\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p99\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\xff\x01\n\nModelCalls\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x12\n\ncall_count\x18\x05 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x06 \x01(\x03\x12\x15\n\routput_tokens\x18\x07 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x08 \x01(\x03\x12.\n\x0blatency_p50\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p95\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration2q\n\x0cUsageService\x12\x61\n\x08GetUsage\x12\x1e.answermesh.v1.GetUsageRequest\x1a\x1f.answermesh.v1.GetUsageResponse\"\x14\x90\x02\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'answermesh.v1.usage_service
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USAGESERVICE'].methods_by_name['GetUsage']._loaded_options = None
-  _globals['_USAGESERVICE'].methods_by_name['GetUsage']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/usage'
+  _globals['_USAGESERVICE'].methods_by_name['GetUsage']._serialized_options = b'\220\002\001\202\323\344\223\002\013\022\t/v1/usage'
   _globals['_GETUSAGEREQUEST']._serialized_start=147
   _globals['_GETUSAGEREQUEST']._serialized_end=258
   _globals['_GETUSAGERESPONSE']._serialized_start=261
@@ -45,5 +45,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUSAGERESPONSE_MODELCALLS']._serialized_start=680
   _globals['_GETUSAGERESPONSE_MODELCALLS']._serialized_end=935
   _globals['_USAGESERVICE']._serialized_start=937
-  _globals['_USAGESERVICE']._serialized_end=1047
+  _globals['_USAGESERVICE']._serialized_end=1050
 # @@protoc_insertion_point(module_scope)
