@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 _JSON = (b"content-type", b"application/json")
 _COMPRESSIBLE = ("application/json", "application/grpc-web-text", "text/")
-_EXPOSED = b"x-request-id, retry-after, grpc-status, grpc-message, grpc-status-details-bin"
+# All, for the service's metadata is for pages too; the names stand for browsers that do not know the star.
+_EXPOSED = b"*, x-request-id, retry-after, grpc-status, grpc-message, grpc-status-details-bin"
 # Ids are unlike those of other processes by their first half, and of one process by their second.
 _PROCESS_ID = os.urandom(8).hex()
 _numbers = itertools.count(1)
