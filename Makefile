@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
-.PHONY: help setup demo test check lint types imports proto-check breaking generate pins clean
+.PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ demo: setup ## Start a mesh, import sample documents, ask two questions, stop
 
 test: setup ## Run the tests
 	$(BIN)/pytest -q
+
+test-clients: setup ## Hold clients of other makers against the gateway: Node's, curl, a browser; none may be missing
+	CLIENTS=required $(BIN)/pytest -q tests/clients
 
 lint: setup
 	$(BIN)/ruff check .
