@@ -24,6 +24,7 @@ _COMMANDS = {
     "agents": "answermesh.cli.agents:agents",
     "doctor": "answermesh.cli.doctor:doctor",
     "demo": "answermesh.cli.demo:demo",
+    "gateway": "answermesh.cli.gateway:gateway",
     "serve": "answermesh.cli.serve:serve",
     "version": "answermesh.cli.version:version",
 }

@@ -19,12 +19,15 @@ from answermesh.gateway.protocols.preflight import answer_preflight, is_prefligh
 from answermesh.gateway.protocols.rest import serve_rest
 from answermesh.gateway.routing.router import Match, WrongMethod
 from answermesh.gateway.status import CallError, error_headers, error_json, refused, unavailable
+from answermesh.gateway.telemetry.observer import Observer
 from answermesh.gateway.upstream.calls import Upstream
 
 _log = logging.getLogger("answermesh.gateway")
-_access = logging.getLogger("answermesh.gateway.access")
 # What the log shows of a request whose client did not wait for the answer (nginx's number for it).
 _CLIENT_GONE = 499
+# Both are 200 only where requests can be served; the last as soon as, and as long as, the process answers at all.
+_READY, _LIVE = ("/healthz", "/healthz/ready"), "/healthz/live"
+_HEALTH = (*_READY, _LIVE)
 
 
 class Gateway:
@@ -33,8 +36,15 @@ class Gateway:
     `plan` may be replaced at any time; a request keeps the one it started with. Without one, all but health is 503.
     """
 
-    def __init__(self, upstream: Upstream, plan: Plan | None = None, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        plan: Plan | None = None,
+        options: Options | None = None,
+        observer: Observer | None = None,
+    ) -> None:
         self.options = options or Options()
+        self._observer = observer
         self._upstream = upstream
         self._plan: Plan | None = None
         self._pages: Pages | None = None
@@ -49,6 +59,11 @@ class Gateway:
     def has_plan(self) -> bool:
         """Whether there is anything to serve by."""
         return self._plan is not None
+
+    @property
+    def running(self) -> list[Exchange]:
+        """The requests under way."""
+        return list(self._running)
 
     def use(self, plan: Plan) -> None:
         """Serve by this plan from the next request on."""
@@ -83,8 +98,7 @@ class Gateway:
         try:
             await self._serve(exchange)
         except CallError as error:
-            if error.code is StatusCode.UNAVAILABLE:
-                self.upstream_lost.set()
+            exchange.error = error
             await self._answer_error(exchange, error)
         except ClientGone:
             pass
@@ -95,16 +109,18 @@ class Gateway:
         finally:
             self._running.discard(exchange)
             exchange.status = exchange.status or _CLIENT_GONE
-            if _access.isEnabledFor(logging.INFO):
-                _log_access(exchange, time.perf_counter() - began_s)
+            if exchange.error is not None and exchange.error.code is StatusCode.UNAVAILABLE:
+                self.upstream_lost.set()
+            if self._observer is not None:
+                self._observer.finished(exchange, time.perf_counter() - began_s)
 
     async def _serve(self, exchange: Exchange) -> None:
         if exchange.refusal is not None:
             raise exchange.refusal
         _check_sizes(exchange)
         plan = self._plan
-        if plan is None or exchange.path == "/healthz":
-            await self._serve_without_plan(exchange)
+        if plan is None or exchange.path in _HEALTH:
+            await self._serve_own(exchange, plan)
         elif (binding := plan.rpcs.get(exchange.path)) is not None:
             exchange.rpc = binding.method.name
             await self._serve_rpc(exchange, plan, binding)
@@ -120,18 +136,15 @@ class Gateway:
             else:
                 raise _wrong_method(exchange, found.allow)
 
-    async def _serve_without_plan(self, exchange: Exchange) -> None:
-        if exchange.path != "/healthz":
-            raise unavailable("The gateway has not yet learned what the service offers; try again in a second.")
-        await _answer_health(exchange, serving=self._plan is not None and not self._draining)
-
     async def _serve_rpc(self, exchange: Exchange, plan: Plan, binding: Binding) -> None:
         """A method by its own path: gRPC-Web, Connect, or plain JSON."""
         if is_preflight(exchange):
             await answer_preflight(exchange, ("POST",))
         elif grpcweb.is_grpc_web(exchange):
+            exchange.protocol = "grpc-web"
             await grpcweb.serve_grpc_web(exchange, binding, self._upstream)
         elif connect.is_connect(exchange):
+            exchange.protocol = "connect"
             await connect.serve_connect(exchange, plan, binding, self._upstream)
         elif exchange.method == "POST":
             await serve_rest(exchange, plan, binding, (), self._upstream)
@@ -147,8 +160,7 @@ class Gateway:
             await answer_preflight(exchange, found.allow if isinstance(found, WrongMethod) else (method,))
 
     async def _serve_unknown(self, exchange: Exchange, plan: Plan) -> None:
-        pages = self._pages
-        if pages is not None and exchange.method in ("GET", "HEAD") and await pages.serve(exchange):
+        if exchange.method in ("GET", "HEAD") and await self._serve_page(exchange):
             return
         path = exchange.path[:200]
         missing = CallError(StatusCode.UNIMPLEMENTED, f"There is no method {path}.", http_status=404)
@@ -161,30 +173,35 @@ class Gateway:
                 "UNKNOWN_PATH", f"Nothing is served at {path!r}; /docs shows what is.", code=StatusCode.NOT_FOUND
             )
 
+    async def _serve_own(self, exchange: Exchange, plan: Plan | None) -> None:
+        """Health; and all else while nothing is known of the service."""
+        if exchange.path in _READY:
+            await self._answer_health(exchange, serving=plan is not None and not self._draining)
+        elif exchange.path == _LIVE:
+            await self._answer_health(exchange, serving=True)
+        elif not await self._serve_metrics(exchange):
+            raise unavailable("The gateway has not yet learned what the service offers; try again in a second.")
+
+    async def _answer_health(self, exchange: Exchange, *, serving: bool) -> None:
+        status = b"SERVING" if serving else b"NOT_SERVING"
+        await exchange.answer(200 if serving else 503, "application/json", b'{"status":"%b"}' % status)
+
+    async def _serve_page(self, exchange: Exchange) -> bool:
+        assert self._pages is not None, "there is a plan"
+        return await self._pages.serve(exchange) or await self._serve_metrics(exchange)
+
+    async def _serve_metrics(self, exchange: Exchange) -> bool:
+        if exchange.path != "/metrics" or self._observer is None or not self.options.metrics:
+            return False
+        await exchange.answer(200, *self._observer.page())
+        return True
+
     async def _answer_error(self, exchange: Exchange, error: CallError) -> None:
         registry = self._plan.registry if self._plan else None
         body = error_json(error, registry, envelope=self.options.error_envelope)
         headers = to_headers(error.metadata)
         headers += [(name.encode(), value.encode()) for name, value in error_headers(error)]
         await exchange.answer(error.http_status, "application/json", body, headers)
-
-
-def _log_access(exchange: Exchange, duration_s: float) -> None:
-    _access.info(
-        "%s %s %d %d B %.1f ms %s %s",
-        exchange.method,
-        exchange.path,
-        exchange.status,
-        exchange.sent_bytes,
-        duration_s * 1000,
-        exchange.rpc or "-",
-        exchange.request_id,
-    )
-
-
-async def _answer_health(exchange: Exchange, *, serving: bool) -> None:
-    status = b"SERVING" if serving else b"NOT_SERVING"
-    await exchange.answer(200 if serving else 503, "application/json", b'{"status":"%b"}' % status)
 
 
 def _check_sizes(exchange: Exchange) -> None:

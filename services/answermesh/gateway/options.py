@@ -38,5 +38,7 @@ class Options:
     cors_origins: tuple[str, ...] = ("*",)
     # Answers of at least this size are compressed if the client takes gzip.
     gzip_from_bytes: int = 1024
+    # Serve /metrics, where the service has no such path itself. A mounted gateway counts nothing.
+    metrics: bool = True
     # Streams that can be resumed, by full method name.
     resumes: Mapping[str, Resume] = field(default_factory=dict)

@@ -66,6 +66,7 @@ class CallError(Exception):
         http_status: int = 0,
         headers: Iterable[tuple[str, str]] = (),
         metadata: Metadata = (),
+        own: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -75,6 +76,8 @@ class CallError(Exception):
         # Headers that this error asks for, and what the upstream sent along (initial metadata and trailers).
         self.headers = tuple(headers)
         self.metadata = metadata
+        # Whether the gateway itself refused the request, so that no upstream is to blame.
+        self.own = own
 
     @property
     def number(self) -> int:
@@ -103,7 +106,7 @@ def refused(
         bad = error_details_pb2.BadRequest()
         bad.field_violations.add(field=field, description=message)
         details.append(_detail(bad))
-    return CallError(code, message, details, http_status=http_status, headers=headers)
+    return CallError(code, message, details, http_status=http_status, headers=headers, own=True)
 
 
 def unavailable(message: str) -> CallError:

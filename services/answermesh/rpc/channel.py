@@ -18,18 +18,27 @@ def open_channel(
     target: str | Sequence[str],
     *,
     keepalive: options.Keepalive = options.Keepalive(),  # noqa: B008 - frozen
+    credentials: grpc.ChannelCredentials | None = None,
+    authority: str = "",
 ) -> grpc.aio.Channel:
     """A channel to one gRPC target, or to several replicas that are taken in turn.
 
     Several targets are all `IP:PORT` of one family, or all `unix:PATH`; for names, give the one name that leads to
     all. Each call made through the channel gets what is left of the deadline of the call being served, or its own
     `timeout` if that is less. Close it: `async with open_channel(target) as channel`. Nothing is connected before the
-    first call.
+    first call. With `credentials` by TLS; `authority` is the name to ask for, and to check, instead of the target's.
 
     Raises Failure(INVALID_FIELD) for targets that cannot be joined.
     """
     joined = join_targets(target)
-    return _Channel(grpc.aio.insecure_channel(joined, options=options.channel_options(keepalive=keepalive)))
+    chosen = options.channel_options(keepalive=keepalive)
+    if authority:
+        chosen.append(("grpc.default_authority", authority))
+    if credentials is None:
+        return _Channel(grpc.aio.insecure_channel(joined, options=chosen))
+    if authority:
+        chosen.append(("grpc.ssl_target_name_override", authority))
+    return _Channel(grpc.aio.secure_channel(joined, credentials, options=chosen))
 
 
 def join_targets(target: str | Sequence[str]) -> str:

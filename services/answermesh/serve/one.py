@@ -37,8 +37,19 @@ def serve_one(
     When the service is ready, {"address": …} is written to `ready_file`, and the address alone to `ready_fd`.
     Raises Failure where it cannot be started.
     """
-    # Here, since most commands have no loop to speed up.
-    import uvloop
+    told = ready_teller(service, ready_file, ready_fd)
+    match service:
+        case "gateway":
+            serving = _serve_gateway(listen, settings, told)
+        case local_llm.SERVICE:
+            serving = local_llm.serve_llm(listen, local_llm.model_of(settings, gguf), told)
+        case _:
+            serving = _serve(service, listen, settings, told)
+    run_to_end(service, serving)
+
+
+def ready_teller(service: str, ready_file: Path | None, ready_fd: int | None) -> Callable[[str], None]:
+    """What tells those who wait for the service at which address it serves."""
 
     def ready(address: str) -> None:
         _log.info("%s is ready at %s", service, address)
@@ -48,13 +59,14 @@ def serve_one(
             os.write(ready_fd, f"{address}\n".encode())
             os.close(ready_fd)
 
-    match service:
-        case "gateway":
-            serving = _serve_gateway(listen, settings, ready)
-        case local_llm.SERVICE:
-            serving = local_llm.serve_llm(listen, local_llm.model_of(settings, gguf), ready)
-        case _:
-            serving = _serve(service, listen, settings, ready)
+    return ready
+
+
+def run_to_end(service: str, serving: Coroutine[None, None, None]) -> None:
+    """Run a service in this process, on uvloop. Raises the Failure that ended it."""
+    # Here, since most commands have no loop to speed up.
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_failing_plainly(serving))
     _log.info("%s has stopped", service)
@@ -107,16 +119,10 @@ async def knowledge_with_provider(server: Server, settings: Settings) -> AsyncIt
 
 
 async def _serve_gateway(listen: str, settings: Settings, ready: Callable[[str], None]) -> None:
-    from answermesh.gateway.service import serve_http
+    from answermesh.gateway.service import own_setup
+    from answermesh.serve.gateway import serve_alone
 
-    # uvicorn-like servers install handlers of their own; ours stop it by cancelling, and drain is its clean-up.
-    with stop_signals() as stop:
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(serve_http(settings, listen, settings.target("orchestrator"), ready))
-            stopping = group.create_task(stop.wait())
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            serving.cancel()
-            stopping.cancel()
+    await serve_alone(own_setup(settings.target("orchestrator")), listen, ready)
 
 
 async def _failing_plainly(work: Coroutine[None, None, None]) -> None:

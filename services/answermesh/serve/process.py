@@ -31,24 +31,38 @@ class Process:
         cls, service: str, listen: str, options: Sequence[str], environ: Mapping[str, str], log: Path
     ) -> Process:
         """Start `answermesh serve SERVICE`. Raises OSError where the system has no room for a process."""
+        with _opened(log) as output:
+            return await cls.run(["serve", service, "--listen", listen, *options], environ, output)
+
+    @classmethod
+    async def run(
+        cls,
+        command: Sequence[str],
+        environ: Mapping[str, str] | None = None,
+        output: BinaryIO | None = None,
+        inherited: Sequence[int] = (),
+    ) -> Process:
+        """Start `answermesh COMMAND`, which must take --ready-fd and --with-parent.
+
+        Without `output` it writes where this process writes; `inherited` are descriptors that it gets as they are.
+        Raises OSError where the system has no room for a process.
+        """
         read_fd, write_fd = os.pipe()
-        argv = ["serve", service, "--listen", listen, "--ready-fd", str(write_fd), "--with-parent", str(os.getpid())]
+        argv = [*command, "--ready-fd", str(write_fd), "--with-parent", str(os.getpid())]
         try:
-            with _opened(log) as output:
-                child = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "answermesh.cli.main",
-                    *argv,
-                    *options,
-                    env=environ,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=[write_fd],
-                    # Ctrl-C is for the supervisor, which stops the services in order.
-                    start_new_session=True,
-                )
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "answermesh.cli.main",
+                *argv,
+                env=environ,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[write_fd, *inherited],
+                # Ctrl-C is for the supervisor, which stops the services in order.
+                start_new_session=True,
+            )
         except BaseException:
             os.close(read_fd)
             raise
@@ -88,6 +102,10 @@ class Process:
         except BaseException:
             self._signal(signal.SIGKILL)
             raise
+
+    def reload(self) -> None:
+        """Let it read its files anew."""
+        self._signal(signal.SIGHUP)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._child.returncode is None:

@@ -18,6 +18,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
+def reload_signal() -> Iterator[asyncio.Event]:
+    """Within, an event that SIGHUP sets."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    try:
+        yield asked
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+@contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
     """Within, an event that the first signal sets; the second ends the process at once, with 128 + its number."""
     stop = asyncio.Event()

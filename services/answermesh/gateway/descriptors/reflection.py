@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from google.protobuf import descriptor_pb2
 from grpc import StatusCode
@@ -23,8 +25,16 @@ _PATHS = (
 _MAX_FILES = 10_000
 
 
-async def fetch(upstream: Upstream, timeout_s: float = 10.0) -> bytes:
-    """The serialised FileDescriptorSet of all services but reflection itself.
+@dataclass(frozen=True, slots=True)
+class Reflected:
+    """The services that a server says it has, and the serialised FileDescriptorSet that describes them."""
+
+    services: tuple[str, ...]
+    descriptor_set: bytes
+
+
+async def fetch(upstream: Upstream, named: Sequence[str] = (), timeout_s: float = 10.0) -> Reflected:
+    """What reflection tells of the services `named`, as far as it knows them, or of all but reflection itself.
 
     Raises CallError: UNAVAILABLE if the service is not there, UNIMPLEMENTED if it has no reflection,
     DEADLINE_EXCEEDED after `timeout_s`.
@@ -33,24 +43,24 @@ async def fetch(upstream: Upstream, timeout_s: float = 10.0) -> bytes:
         async with asyncio.timeout(timeout_s):
             for path in _PATHS[:-1]:
                 try:
-                    return await _fetch(upstream, path, timeout_s)
+                    return await _fetch(upstream, path, named, timeout_s)
                 except CallError as error:
                     if error.code is not StatusCode.UNIMPLEMENTED:
                         raise
-            return await _fetch(upstream, _PATHS[-1], timeout_s)
+            return await _fetch(upstream, _PATHS[-1], named, timeout_s)
     except TimeoutError:
         raise CallError(
             StatusCode.DEADLINE_EXCEEDED, f"The service's reflection did not answer within {timeout_s} s."
         ) from None
 
 
-async def _fetch(upstream: Upstream, path: str, timeout_s: float) -> bytes:
+async def _fetch(upstream: Upstream, path: str, named: Sequence[str], timeout_s: float) -> Reflected:
     async with upstream.stream(path, (), timeout_s) as call:
         listed = await _ask(call, reflection_pb2.ServerReflectionRequest(list_services=""))
         services = sorted(
             service.name
             for service in listed.list_services_response.service
-            if not service.name.startswith("grpc.reflection.")
+            if (service.name in named if named else not service.name.startswith("grpc.reflection."))
         )
         files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
         for service in services:
@@ -63,7 +73,8 @@ async def _fetch(upstream: Upstream, path: str, timeout_s: float) -> bytes:
                 if name not in files:
                     raise CallError(StatusCode.INTERNAL, f"The service's reflection has no file {name!r}.")
         await call.done_writing()
-    return descriptor_pb2.FileDescriptorSet(file=_sorted(files)).SerializeToString(deterministic=True)
+    found = descriptor_pb2.FileDescriptorSet(file=_sorted(files))
+    return Reflected(tuple(services), found.SerializeToString(deterministic=True))
 
 
 async def _ask(

@@ -34,6 +34,7 @@ class AsgiExchange(Exchange):
             cut,
         )
         self.root = root
+        self.peer = (scope.get("client") or ("",))[0]
         self._receive = receive
         self._send = send
         self._body_ended = False
@@ -46,6 +47,7 @@ class AsgiExchange(Exchange):
                 raise ClientGone
             self._body_ended = not event.get("more_body", False)
             if chunk := event.get("body", b""):
+                self.received_bytes += len(chunk)
                 yield chunk
 
     async def gone(self) -> None:

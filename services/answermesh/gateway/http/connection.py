@@ -42,6 +42,8 @@ class Connection(asyncio.Protocol):
         # Answers the requests; done when the connection has ended.
         self.task: asyncio.Task[None] | None = None
         self.write_paused = False
+        # The client's address without its port; "" on a Unix socket.
+        self.peer = ""
         self._loop = server.loop
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Http1Exchange] = deque()
@@ -72,6 +74,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
         self.transport = transport  # type: ignore[assignment]  # a TCP or Unix transport reads and writes
+        name = transport.get_extra_info("peername")
+        self.peer = name[0] if isinstance(name, tuple) else ""
         self.server.connections.add(self)
         self.task = self._loop.create_task(self._answer_all())
 
@@ -157,6 +161,7 @@ class Connection(asyncio.Protocol):
         exchange = self._arriving
         assert exchange is not None
         exchange.received.append(body)
+        exchange.received_bytes += len(body)
         if self._body_waiter is not None:
             _wake(self._body_waiter)
         elif len(exchange.received) > 1 and sum(map(len, exchange.received)) > _AHEAD_BYTES:

@@ -40,10 +40,18 @@ class Exchange(ABC):
     # Of the answer: its HTTP status, 0 before it is started, and the size of its body so far.
     status = 0
     sent_bytes = 0
-    # Full name of the RPC, for the access log.
-    rpc = ""
     # Set by the face for a request that is no proper HTTP: what it is to be told.
     refusal: CallError | None = None
+    # For those who look on: full name of the RPC, how it was called, how it failed, messages if it streams.
+    rpc = ""
+    protocol = "rest"
+    error: CallError | None = None
+    streams = False
+    messages_in = 0
+    messages_out = 0
+    received_bytes = 0
+    # The client's address without its port; "" where there is none.
+    peer = ""
     _request_id = ""
     _headers: dict[str, str] | None = None
 

@@ -40,6 +40,7 @@ class Http1Exchange(Exchange):
         """`is_1_1`: the client knows chunks."""
         super().__init__(method, path, query, headers, connection.server.options, connection.cut)
         self._connection = connection
+        self.peer = connection.peer
         self._is_1_1 = is_1_1
         # Body that has come and nobody has taken yet.
         self.received: list[bytes] = []

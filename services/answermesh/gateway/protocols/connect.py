@@ -87,6 +87,7 @@ async def serve_connect(exchange: Exchange, plan: Plan, binding: Binding, upstre
 
 async def answer_error(exchange: Exchange, registry: Registry | None, error: CallError) -> None:
     """A call that failed before its answer was started."""
+    exchange.error = error
     body = orjson.dumps(_error(error, registry))
     if exchange.content_type.lower().startswith(_STREAM) and error.http_status != 415:
         content_type = exchange.content_type.partition(";")[0]

@@ -46,6 +46,7 @@ async def serve_grpc_web(exchange: Exchange, binding: Binding, upstream: Upstrea
 
 async def answer_error(exchange: Exchange, error: CallError) -> None:
     """A call that failed before its answer was started: 200 with nothing but trailers."""
+    exchange.error = error
     sink = _WebSink(exchange)
     status, headers = sink.open((), None, ended=True)
     await exchange.start(status, headers)

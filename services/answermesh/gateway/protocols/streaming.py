@@ -48,6 +48,7 @@ async def run_stream(
     Raises CallError if it failed before the answer was started, ClientGone. An error after that is shown by the sink,
     or the answer is left unfinished, on which the server cuts the connection.
     """
+    exchange.streams = True
     try:
         if requests is None:
             await exchange.attended(_write(exchange, call, sink))
@@ -56,6 +57,7 @@ async def run_stream(
     except CallError as error:
         if not exchange.started:
             raise
+        exchange.error = error
         last = sink.error(error)
         if last is not None:
             await exchange.write(last, more=False)
@@ -73,6 +75,7 @@ async def _both_ways(exchange: Exchange, call: StreamCall, sink: Sink, requests:
 
 async def _feed(exchange: Exchange, call: StreamCall, requests: AsyncIterator[bytes]) -> None:
     async for message in requests:
+        exchange.messages_in += 1
         try:
             await call.write(message)
         except CallError:
@@ -107,6 +110,7 @@ async def _write(exchange: Exchange, call: StreamCall, sink: Sink) -> None:
 async def _write_all(exchange: Exchange, messages: Sequence[bytes], sink: Sink) -> None:
     """All of them as one chunk; those before one that cannot be printed still go out."""
     parts: list[bytes] = []
+    exchange.messages_out += len(messages)
     try:
         for message in messages:
             parts.append(sink.item(message))  # noqa: PERF401 - what was printed before a failure must be kept

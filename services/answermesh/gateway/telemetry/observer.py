@@ -1,0 +1,95 @@
+"""Whoever looks on while the gateway works: told of each request's end, and asked for /metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from answermesh.gateway.http.exchange import Exchange
+from answermesh.gateway.telemetry import processes
+from answermesh.gateway.telemetry.access_log import AccessLog
+from answermesh.gateway.telemetry.counts import Counts, Snapshot, add
+from answermesh.gateway.telemetry.sharing import WRITE_EVERY_S, Shared
+
+# What a process leaves to the one that takes its place; the rest is true of the living alone.
+_LASTING = ("series", "schema_reloads", "cpu_s", "log_lines_dropped")
+# What is under way, and schemas taken up and refused.
+Watched = tuple[list[Exchange], dict[str, int]]
+
+
+class Observer:
+    """The counts of this process, its access log, and what the other processes on the address counted."""
+
+    def __init__(self, states: Mapping[str, Callable[[], str]], log: AccessLog | None, shared: Shared | None) -> None:
+        self._counts = Counts()
+        self._states = states
+        self._log = log
+        self._shared = shared
+        self._before: Snapshot = {}
+        if shared is not None:
+            before = shared.before()
+            self._before = {key: before[key] for key in _LASTING if key in before}
+        self._watched: Callable[[], Watched] = lambda: ([], {})
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, states: Mapping[str, Callable[[], str]], access_log: str, shared: Shared | None
+    ) -> AsyncIterator[Observer]:
+        """An observer whose access log ends with the context. Raises Failure(INVALID_FIELD) for a bad log file."""
+        log = AccessLog(access_log) if access_log else None
+        try:
+            yield cls(states, log, shared)
+        finally:
+            if log is not None:
+                log.close()
+
+    def watch(self, watched: Callable[[], Watched]) -> None:
+        """Look there for what is under way."""
+        self._watched = watched
+
+    def finished(self, exchange: Exchange, duration_s: float) -> None:
+        """A request has ended, well or not."""
+        self._counts.finished(exchange, duration_s)
+        if self._log is not None:
+            self._log.finished(exchange, duration_s)
+
+    def reopen(self) -> None:
+        """Open the access log anew."""
+        if self._log is not None:
+            self._log.reopen()
+
+    async def keep(self) -> None:
+        """Let the other processes see the counts, until cancelled."""
+        while self._shared is not None:
+            self._shared.write(self._snapshot())
+            await asyncio.sleep(WRITE_EVERY_S)
+
+    def page(self) -> tuple[str, bytes]:
+        """Content-Type and body of /metrics: the sum of all processes."""
+        # Here, since many gateways are never asked.
+        from answermesh.gateway.telemetry.exposition import CONTENT_TYPE, exposed
+
+        total = self._snapshot()
+        if self._shared is not None:
+            self._shared.write(total)
+            for other in self._shared.others():
+                total = add(total, other) if other else total
+        return CONTENT_TYPE, exposed(total)
+
+    def _snapshot(self) -> Snapshot:
+        running, reloads = self._watched()
+        now: Snapshot = {
+            "series": self._counts.snapshot(running),
+            "schema_reloads": reloads,
+            "cpu_s": processes.cpu_s(),
+            "log_lines_dropped": self._log.dropped if self._log else 0,
+            "in_flight": len(running),
+            "streams_open": sum(exchange.streams for exchange in running),
+            "workers": 1,
+            "upstreams": {target: {state(): 1} for target, state in self._states.items()},
+            "resident_bytes": processes.resident_bytes(),
+            "open_files": processes.open_files(),
+        }
+        return now | add({key: now[key] for key in _LASTING}, self._before) if self._before else now
