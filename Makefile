@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
-.PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean
+.PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean bench-gateway soak-gateway
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,13 @@ test: setup ## Run the tests
 
 test-clients: setup ## Hold clients of other makers against the gateway: Node's, curl, a browser; none may be missing
 	CLIENTS=required $(BIN)/pytest -q tests/clients
+
+bench-gateway: setup ## CPU and requests per second of the gateway (needs wrk)
+	$(BIN)/python -m bench.gateway.cost
+
+MINUTES ?= 10
+soak-gateway: setup ## Load and faults before the gateway for MINUTES (default 10)
+	$(BIN)/python -m bench.gateway.soak --minutes $(MINUTES)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ def merge(sources: Sequence[Source], sets: Sequence[bytes] = ()) -> Merged:
     owners = _owners(sources, services_of(file for one in sets for file in parsed(one).file), problems)
     unknown = [service for service in owners if service not in known]
     problems += [
-        f"{service} is not served: {sources[owners.pop(service)].origin} was named for it, but does not describe it yet"
+        f"{service} is not served: {sources[owners.pop(service)].origin} is named for it, but nothing describes it"
         for service in unknown
     ]
     merged = descriptor_pb2.FileDescriptorSet(file=[file for _, file in files.values()])

@@ -66,6 +66,7 @@ def _requests(series: dict[str, Any]) -> Iterator[Metric]:
 def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge(f"{_OURS}requests_in_flight", "Requests under way, streams among them.", snapshot["in_flight"])
     yield _gauge(f"{_OURS}streams_open", "Streams under way.", snapshot["streams_open"])
+    yield _gauge(f"{_OURS}tasks", "Tasks of the event loops.", snapshot["tasks"])
     yield _gauge(f"{_OURS}workers", "Processes that answer.", snapshot["workers"])
     connections = GaugeMetricFamily(
         f"{_OURS}upstream_connections", "Processes whose connection is in this state.", labels=["upstream", "state"]

@@ -87,6 +87,7 @@ class Observer:
             "log_lines_dropped": self._log.dropped if self._log else 0,
             "in_flight": len(running),
             "streams_open": sum(exchange.streams for exchange in running),
+            "tasks": len(asyncio.all_tasks()),
             "workers": 1,
             "upstreams": {target: {state(): 1} for target, state in self._states.items()},
             "resident_bytes": processes.resident_bytes(),
