@@ -80,8 +80,8 @@ class Router(Generic[T]):
         if not segments:
             return None
         allow: set[str] = set()
-        head, colon, verb = segments[-1].rpartition(":")
-        if colon and verb in self._roots:
+        head, _, verb = segments[-1].rpartition(":")
+        if verb and verb in self._roots:
             stripped = [*segments[:-1], head]
             found = _find(self._roots[verb], stripped, 0, method, allow)
             if found is not None:
