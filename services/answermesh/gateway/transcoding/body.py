@@ -15,6 +15,8 @@ from protobuf import DescField, DescFieldValueMessage, DescMessage, Registry
 from answermesh.gateway.descriptors.schema import HTTP_BODY
 from answermesh.gateway.status import CallError, refused
 from answermesh.gateway.transcoding.fields import FieldPathError, find_field
+from answermesh.gateway.transcoding.floats import largest_rounded
+from answermesh.gateway.transcoding.oneofs import oneof_check
 from answermesh.gateway.transcoding.wire import delimited, group
 
 _FOR_FIELD = re.compile(r"(?s)(.*?) for field ([\w.]+)$")
@@ -30,6 +32,8 @@ _JSON_MEDIA = frozenset(
     for kind, names in {"text": ["json"], "application": ["json", "x-ndjson", "ndjson", "jsonl", "x-jsonlines"]}.items()
     for name in names
 )
+# google.protobuf.Value.number_value (field 2, a double) of infinity, as it stands in a serialised message.
+_INFINITE_VALUES = (b"\x11\x00\x00\x00\x00\x00\x00\xf0\x7f", b"\x11\x00\x00\x00\x00\x00\x00\xf0\xff")
 # What protobuf-py raises for JSON that is not what the message wants.
 JSON_ERRORS = (ValueError, TypeError, OverflowError, RecursionError)
 
@@ -83,9 +87,7 @@ class WholeBody:
     field_number = 0
 
     def __init__(self, message: DescMessage, registry: Registry, *, strict: bool) -> None:
-        self._type = message.type
-        self._registry = registry
-        self._lenient = not strict
+        self._parser = Parser(message, registry, strict=strict)
 
     def read(self, content_type: str, body: bytes) -> bytes:
         """The message."""
@@ -93,7 +95,7 @@ class WholeBody:
             return b""
         check_json_type(content_type)
         try:
-            return self._type.from_json(body, registry=self._registry, ignore_unknown_fields=self._lenient).to_binary()
+            return self._parser.parse(body)
         except JSON_ERRORS as error:
             raise json_error(error) from error
 
@@ -106,14 +108,13 @@ class FieldBody:
 
     def __init__(self, message: DescMessage, field: DescField, registry: Registry, *, strict: bool) -> None:
         self.field_number = field.number
-        self._type = message.type
+        self._parser = Parser(message, registry, strict=strict)
         self._start = b"{" + orjson.dumps(field.json_name) + b":"
-        self._plain = _plain_message(field)
+        plain = _plain_message(field)
+        self._plain = Parser(plain, registry, strict=strict) if plain is not None else None
         self._wrap = (
             group if isinstance(field.value, DescFieldValueMessage) and field.value.delimited_encoding else delimited
         )
-        self._registry = registry
-        self._lenient = not strict
 
     def read(self, content_type: str, body: bytes) -> bytes:
         """The field's fragment."""
@@ -122,16 +123,38 @@ class FieldBody:
         check_json_type(content_type)
         try:
             if self._plain is not None and body.lstrip()[:1] == b"{":
-                value = self._plain.type.from_json(body, registry=self._registry, ignore_unknown_fields=self._lenient)
-                return self._wrap(self.field_number, value.to_binary())
+                return self._wrap(self.field_number, self._plain.parse(body))
             # Must be one whole value: else a body could close the object around it and set other fields.
             orjson.loads(body)
-            wrapped = self._start + body + b"}"
-            return self._type.from_json(
-                wrapped, registry=self._registry, ignore_unknown_fields=self._lenient
-            ).to_binary()
+            return self._parser.parse(self._start + body + b"}")
         except JSON_ERRORS as error:
             raise json_error(error) from error
+
+
+class Parser:
+    """Reads one message type from JSON, with what protobuf-py leaves undone."""
+
+    def __init__(self, message: DescMessage, registry: Registry, *, strict: bool) -> None:
+        self._message = message
+        self._type = message.type
+        self._registry = registry
+        self._lenient = not strict
+        self._check_oneofs = oneof_check(message)
+
+    def parse(self, body: bytes) -> bytes:
+        """The serialised message. Raises one of JSON_ERRORS, CallError (400)."""
+        try:
+            message = self._type.from_json(body, registry=self._registry, ignore_unknown_fields=self._lenient)
+        except OverflowError:
+            body = largest_rounded(self._message, body)
+            message = self._type.from_json(body, registry=self._registry, ignore_unknown_fields=self._lenient)
+        if self._check_oneofs is not None:
+            self._check_oneofs(body)
+        serialized = message.to_binary()
+        if any(infinite in serialized for infinite in _INFINITE_VALUES):
+            # May be a number in a Value that is too large for JSON to give back: this refuses it.
+            orjson.loads(body)
+        return serialized
 
 
 class RawBody:

@@ -23,8 +23,6 @@ _INTEGER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _URL_SAFE = str.maketrans("-_", "+/")
-# Values beyond this do not fit a 32-bit float; FLT_MAX of IEEE 754.
-_FLOAT_MAX = 3.4028234663852886e38
 
 
 def _integer(name: str, low: int, high: int, encode: Callable[[int], bytes]) -> Convert:
@@ -39,16 +37,19 @@ def _integer(name: str, low: int, high: int, encode: Callable[[int], bytes]) -> 
     return convert
 
 
-def _float(pack: str, limit: float) -> Convert:
+def _float(pack: str) -> Convert:
     def convert(text: str) -> bytes:
         value = _SPECIAL.get(text)
         if value is None:
             if not _NUMBER.fullmatch(text):
                 raise ValueError(f"{_short(text)} is no number")
             value = float(text)
-            if abs(value) > limit:
+            if math.isinf(value):
                 raise ValueError(f"{_short(text)} is out of range")
-        return struct.pack(pack, value)
+        try:
+            return struct.pack(pack, value)
+        except OverflowError:
+            raise ValueError(f"{_short(text)} is out of range") from None
 
     return convert
 
@@ -94,8 +95,8 @@ SCALARS: dict[ScalarType, tuple[int, Convert]] = {
     ScalarType.FIXED64: (FIXED64, _integer("fixed64", *_U64, _packed("<Q"))),
     ScalarType.SFIXED32: (FIXED32, _integer("sfixed32", *_I32, _packed("<i"))),
     ScalarType.SFIXED64: (FIXED64, _integer("sfixed64", *_I64, _packed("<q"))),
-    ScalarType.FLOAT: (FIXED32, _float("<f", _FLOAT_MAX)),
-    ScalarType.DOUBLE: (FIXED64, _float("<d", 1.7976931348623157e308)),
+    ScalarType.FLOAT: (FIXED32, _float("<f")),
+    ScalarType.DOUBLE: (FIXED64, _float("<d")),
     ScalarType.BOOL: (VARINT, _bool),
     ScalarType.STRING: (LENGTH, _string),
     ScalarType.BYTES: (LENGTH, _bytes),
