@@ -8,11 +8,11 @@ from __future__ import annotations
 import gzip
 import itertools
 import os
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+from answermesh.gateway.http.encoding import is_plain, takes_gzip, unzip
 from answermesh.gateway.metadata import Headers
 from answermesh.gateway.options import Options
 from answermesh.gateway.status import CallError, refused
@@ -149,22 +149,7 @@ class Exchange(ABC):
         return refused("BODY_TOO_LARGE", f"The body is larger than {limit} bytes; send less.", http_status=413)
 
     def _decompressed(self, body: bytes) -> bytes:
-        encoding = self.headers["content-encoding"].strip().lower()
-        if encoding in ("", "identity"):
-            return body
-        if encoding != "gzip":
-            raise refused(
-                "UNSUPPORTED_ENCODING", "Content-Encoding must be gzip or absent.", http_status=415,
-                headers=[("accept-encoding", "gzip")],
-            )  # fmt: skip
-        limit = self.options.max_body_bytes
-        try:
-            plain = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body, limit + 1)
-        except zlib.error as error:
-            raise refused("INVALID_ENCODING", "The body is no gzip.") from error
-        if len(plain) > limit:
-            raise self.too_large()
-        return plain
+        return body if is_plain(self.headers["content-encoding"]) else unzip(body, self.options.max_body_bytes)
 
     # ------------------------------------------------------------ writing
     async def start(self, status: int, headers: Headers) -> None:
@@ -187,7 +172,7 @@ class Exchange(ABC):
             headers.append((b"content-type", content_type.encode("latin-1", "replace")))
         if len(body) >= self.options.gzip_from_bytes and content_type.startswith(_COMPRESSIBLE):
             headers.append((b"vary", b"accept-encoding"))
-            if _takes_gzip(self.headers.get("accept-encoding", "")):
+            if takes_gzip(self.headers.get("accept-encoding", "")):
                 headers.append((b"content-encoding", b"gzip"))
                 body = gzip.compress(body, 5, mtime=0)
         headers.append((b"content-length", b"%d" % len(body)))
@@ -214,11 +199,3 @@ class Exchange(ABC):
             (b"access-control-expose-headers", _EXPOSED),
             (b"vary", b"origin"),
         ]
-
-
-def _takes_gzip(accept_encoding: str) -> bool:
-    for coding in accept_encoding.lower().split(","):
-        name, _, parameters = coding.partition(";")
-        if name.strip() in ("gzip", "*"):
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
