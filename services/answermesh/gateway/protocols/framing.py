@@ -1,7 +1,7 @@
 """Server streams on HTTP: JSON array, NDJSON or SSE by `Accept`, or the bare bytes of HttpBody.
 
 A framing says how messages follow each other and how an error after the first message shows. Where the format has no
-place for an error (array, bytes), the connection is cut, so that nobody takes a part for the whole.
+place for an error (array, bytes), the connection is cut as well, so that nobody takes a part for the whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ class Framing(Protocol):
     heartbeat: bytes
     # Whether headers may go out before the first message: only if an error can still be shown.
     shows_errors: bool
+    # Whether the connection is cut after an error, since the format would else look whole.
+    cut_after_error: bool
 
     def item(self, body: bytes, event_id: str) -> bytes:
         """A message; `event_id` is "" for none."""
@@ -37,6 +39,7 @@ class Sse:
     content_type = "text/event-stream"
     heartbeat = b": alive\n\n"
     shows_errors = True
+    cut_after_error = False
 
     def item(self, body: bytes, event_id: str) -> bytes:
         """One event. ProtoJSON has no line breaks, so one `data:` line is enough."""
@@ -59,6 +62,7 @@ class Ndjson:
     content_type = "application/x-ndjson"
     heartbeat = b""
     shows_errors = True
+    cut_after_error = False
 
     def item(self, body: bytes, event_id: str) -> bytes:
         """One line."""
@@ -79,6 +83,7 @@ class JsonArray:
     content_type = "application/json"
     heartbeat = b""
     shows_errors = False
+    cut_after_error = True
 
     def __init__(self) -> None:
         self._opened = False
@@ -94,8 +99,8 @@ class JsonArray:
         return b"]" if self._opened else b"[]"
 
     def error(self, status: bytes) -> bytes | None:
-        """None: the array stays open."""
-        return None
+        """An element {"error": …} for who reads along; the array stays open, so that nobody takes it for whole."""
+        return (b"," if self._opened else b"[") + status
 
 
 class Raw:
@@ -104,6 +109,7 @@ class Raw:
     content_type = ""
     heartbeat = b""
     shows_errors = False
+    cut_after_error = True
 
     def item(self, body: bytes, event_id: str) -> bytes:
         """The bytes."""
@@ -126,6 +132,7 @@ _FORMATS: dict[str, type[Sse] | type[Ndjson] | type[JsonArray]] = {
     "application/x-jsonlines": Ndjson,
     "application/json": JsonArray,
     "application/*": JsonArray,
+    "text/*": Sse,
     "*/*": JsonArray,
 }
 

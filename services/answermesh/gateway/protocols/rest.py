@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from grpc import StatusCode
 
+from answermesh.gateway.http.encoding import is_plain, unzipped
 from answermesh.gateway.http.exchange import Exchange
 from answermesh.gateway.metadata import Headers, asks_for_timeout, timeout_s, to_headers, to_metadata
 from answermesh.gateway.plan import Binding, Plan
@@ -81,9 +82,10 @@ async def _requests(exchange: Exchange, binding: Binding, segments: Sequence[str
     """The request messages; path variables and query parameters go into the first."""
     builder, content_type = binding.request, exchange.content_type
     first = True
-    async for piece in (
-        exchange.chunks() if builder.body.is_raw else split(exchange.chunks(), exchange.options.max_body_bytes)
-    ):
+    chunks = exchange.chunks()
+    if not is_plain(exchange.headers.get("content-encoding", "")):
+        chunks = unzipped(chunks)
+    async for piece in chunks if builder.body.is_raw else split(chunks, exchange.options.max_body_bytes):
         if first:
             yield builder.build(segments, exchange.query, content_type, piece)
             first = False
@@ -116,6 +118,7 @@ class RestSink:
         self._resuming = binding.resume is not None and "last-event-id" in exchange.headers
         self.heartbeat = self._framing.heartbeat
         self.opens_early = self._framing.shows_errors
+        self.cut_after_error = self._framing.cut_after_error
 
     def open(self, metadata: Metadata, first: bytes | None, *, ended: bool) -> tuple[int, Headers]:
         """200 with the stream's headers; 204 where an EventSource came back for more and there is none."""
@@ -153,6 +156,7 @@ class _Single:
 
     heartbeat = b""
     opens_early = False
+    cut_after_error = True
 
     def __init__(self, binding: Binding) -> None:
         self._reply = binding.reply

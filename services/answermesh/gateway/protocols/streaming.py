@@ -22,6 +22,8 @@ class Sink(Protocol):
     heartbeat: bytes
     # Headers may go before the first message.
     opens_early: bool
+    # The connection is cut after an error, even one that was written.
+    cut_after_error: bool
 
     def open(self, metadata: Metadata, first: bytes | None, *, ended: bool) -> tuple[int, Headers]:
         """Status and headers; `first` is the first message, None if there is none: not yet, or never if `ended`."""
@@ -60,7 +62,7 @@ async def run_stream(
         exchange.error = error
         last = sink.error(error)
         if last is not None:
-            await exchange.write(last, more=False)
+            await exchange.write(last, more=sink.cut_after_error)
 
 
 async def _both_ways(exchange: Exchange, call: StreamCall, sink: Sink, requests: AsyncIterator[bytes]) -> None:
