@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from grpc import StatusCode
@@ -19,7 +19,7 @@ from protobuf import Registry
 from answermesh.gateway.http.exchange import Exchange
 from answermesh.gateway.metadata import Headers, to_headers
 from answermesh.gateway.plan import Binding, Plan
-from answermesh.gateway.protocols.envelope import COMPRESSED, inflate, pack, unpack
+from answermesh.gateway.protocols.envelope import COMPRESSED, inflate, only_message, pack, unpack, unsupported
 from answermesh.gateway.protocols.rest import call_metadata, call_timeout_s
 from answermesh.gateway.protocols.streaming import run_stream
 from answermesh.gateway.status import CallError, Metadata, details_json, error_headers, refused
@@ -30,6 +30,9 @@ from answermesh.gateway.upstream.calls import Upstream
 _END = 0x02
 _STREAM = "application/connect+"
 _UNARY = "application/"
+_ACCEPT_POST = [
+    ("accept-post", "application/json, application/proto, application/connect+json, application/connect+proto")
+]
 
 
 class _Codec:
@@ -38,8 +41,9 @@ class _Codec:
     def __init__(self, plan: Plan, binding: Binding, name: str, *, strict: bool) -> None:
         if name not in ("json", "proto"):
             raise refused(
-                "UNSUPPORTED_MEDIA_TYPE", f"Codec {name[:40]!r} is not supported; use json or proto.", http_status=415
-            )
+                "UNSUPPORTED_MEDIA_TYPE", f"Codec {name[:40]!r} is not supported; use json or proto.", http_status=415,
+                headers=_ACCEPT_POST,
+            )  # fmt: skip
         self.name = name
         self._registry = plan.registry
         self._json = WholeBody(binding.method.input, plan.registry, strict=strict)
@@ -72,12 +76,14 @@ async def serve_connect(exchange: Exchange, plan: Plan, binding: Binding, upstre
     """Answer the request, errors included. Raises ClientGone."""
     try:
         method = binding.method
+        if (version := exchange.headers.get("connect-protocol-version", "1")) != "1":
+            raise refused("UNKNOWN_VERSION", f"Connect-Protocol-Version must be 1, not {version[:20]!r}.")
         if exchange.content_type.lower().startswith(_STREAM) and exchange.method == "POST":
             await _serve_stream(exchange, plan, binding, upstream)
         elif method.client_streaming or method.server_streaming:
             raise refused(
                 "UNSUPPORTED_MEDIA_TYPE", f"{method.name} streams; use application/connect+json or +proto.",
-                http_status=415,
+                http_status=415, headers=_ACCEPT_POST,
             )  # fmt: skip
         else:
             await _serve_unary(exchange, plan, binding, upstream)
@@ -110,6 +116,8 @@ async def _serve_unary(exchange: Exchange, plan: Plan, binding: Binding, upstrea
         media = exchange.content_type.partition(";")[0].strip().lower()
         name = media.removeprefix(_UNARY) if media.startswith(_UNARY) else media
         codec = _Codec(plan, binding, name, strict=strict)
+        if (encoding := exchange.headers.get("content-encoding", "")).lower() not in ("", "identity", "gzip"):
+            raise unsupported(encoding)
         request = codec.decode(await exchange.body())
     else:
         raise _not_by(exchange.method)
@@ -127,34 +135,43 @@ def _not_by(method: str) -> CallError:
 
 
 def _from_query(exchange: Exchange, plan: Plan, binding: Binding) -> tuple[_Codec, bytes]:
-    try:
-        query = dict(parse_qsl(exchange.query, keep_blank_values=True, errors="strict", max_num_fields=100))
-    except ValueError as error:
-        raise refused("INVALID_UTF8", "The query is not UTF-8 once decoded.") from error
-    codec = _Codec(plan, binding, query.get("encoding", ""), strict=exchange.options.strict)
-    text = query.get("message", "")
-    message = text.encode()
-    if query.get("base64") == "1":
-        try:
-            message = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        except (binascii.Error, ValueError) as error:
-            raise refused("INVALID_ENCODING", "Query parameter 'message' is no base64.", field="message") from error
-    if query.get("compression", "identity") not in ("", "identity"):
-        message = inflate(message, query["compression"], exchange.options.max_body_bytes)
+    # As bytes: a message in proto is no text.
+    pairs = (pair.partition("=") for pair in exchange.query.replace("+", " ").split("&"))
+    query = {unquote_to_bytes(name): unquote_to_bytes(value) for name, _, value in pairs}
+    codec = _Codec(plan, binding, query.get(b"encoding", b"").decode("latin-1"), strict=exchange.options.strict)
+    message = query.get(b"message", b"")
+    if query.get(b"base64") == b"1":
+        message = _from_base64(message)
+    compression = query.get(b"compression", b"").decode("latin-1")
+    if compression not in ("", "identity"):
+        message = inflate(message, compression, exchange.options.max_body_bytes)
     return codec, codec.decode(message)
+
+
+def _from_base64(text: bytes) -> bytes:
+    """URL-safe base64, with padding or without."""
+    bare = text.rstrip(b"=")
+    try:
+        return base64.b64decode(bare + b"=" * (-len(bare) % 4), b"-_", validate=True)
+    except binascii.Error as error:
+        raise refused("INVALID_ENCODING", "Query parameter 'message' is no base64.", field="message") from error
 
 
 async def _serve_stream(exchange: Exchange, plan: Plan, binding: Binding, upstream: Upstream) -> None:
     media = exchange.content_type.partition(";")[0].strip().lower()
     codec = _Codec(plan, binding, media.removeprefix(_STREAM), strict=exchange.options.strict)
     timeout = call_timeout_s(exchange, streams=True)
-    async with upstream.stream(binding.method.path, call_metadata(exchange), timeout) as call:
-        await run_stream(exchange, call, _ConnectSink(plan, codec), _messages(exchange, codec))
+    method, messages = binding.method, _messages(exchange, codec)
+    only = None if method.client_streaming else await only_message(messages)
+    async with upstream.stream(method.path, call_metadata(exchange), timeout, only) as call:
+        await run_stream(exchange, call, _ConnectSink(plan, codec), messages if only is None else None)
 
 
 async def _messages(exchange: Exchange, codec: _Codec) -> AsyncIterator[bytes]:
     limit = exchange.options.max_body_bytes
     async for flags, message in unpack(exchange.chunks(), limit):
+        if flags & ~COMPRESSED:
+            raise refused("INVALID_ENVELOPE", f"A message has the flags {flags}; a client may send 0 and 1.")
         if flags & COMPRESSED:
             message = inflate(message, exchange.headers.get("connect-content-encoding", ""), limit)
         yield codec.decode(message)
@@ -164,6 +181,7 @@ class _ConnectSink:
     heartbeat = b""
     # Not before the first message: initial metadata must be among the headers, and comes no earlier.
     opens_early = False
+    cut_after_error = False
 
     def __init__(self, plan: Plan, codec: _Codec) -> None:
         self._registry = plan.registry

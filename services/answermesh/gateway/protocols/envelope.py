@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
 from collections.abc import AsyncIterator
 
-from answermesh.gateway.status import refused
+from grpc import StatusCode
+
+from answermesh.gateway.http.encoding import unzip
+from answermesh.gateway.status import CallError, refused
 
 COMPRESSED = 0x01
 _PREFIX = struct.Struct(">BI")
@@ -37,19 +38,27 @@ async def unpack(chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[tupl
         raise refused("INVALID_ENVELOPE", "The body ends in the middle of a message.")
 
 
+def unsupported(encoding: str) -> CallError:
+    """The error for a compression that we do not have: UNIMPLEMENTED in gRPC and Connect alike."""
+    told = f"Compression {encoding[:40]!r} is not supported; use gzip or identity."
+    return refused("UNSUPPORTED_ENCODING", told, code=StatusCode.UNIMPLEMENTED)
+
+
 def inflate(message: bytes, encoding: str, limit: int) -> bytes:
     """A message whose flags say that it is compressed. Raises CallError."""
     if encoding != "gzip":
-        raise refused("UNSUPPORTED_ENCODING", f"Compression {encoding[:40]!r} is not supported; use gzip or none.")
-    try:
-        plain = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(message, limit + 1)
-    except zlib.error as error:
-        raise refused("INVALID_ENCODING", "A message is no gzip.") from error
-    if len(plain) > limit:
-        raise refused("BODY_TOO_LARGE", f"A message is larger than {limit} bytes; send less.", http_status=413)
-    return plain
+        raise unsupported(encoding)
+    return unzip(message, limit)
 
 
-def deflate(message: bytes) -> bytes:
-    """The message as gzip."""
-    return gzip.compress(message, 5, mtime=0)
+async def only_message(messages: AsyncIterator[bytes]) -> bytes:
+    """The one message of a call that takes no stream. Raises CallError (UNIMPLEMENTED) for none or more, as gRPC does.
+
+    Looked at here, since some servers wait for ever for a message that does not come.
+    """
+    found = [message async for message in messages]
+    if len(found) != 1:
+        raise refused(
+            "WRONG_MESSAGE_COUNT", f"The method takes one message, not {len(found)}.", code=StatusCode.UNIMPLEMENTED
+        )
+    return found[0]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from answermesh.gateway.http.exchange import Exchange
 from answermesh.gateway.metadata import Headers, to_headers
 from answermesh.gateway.plan import Binding
-from answermesh.gateway.protocols.envelope import COMPRESSED, inflate, pack, unpack
+from answermesh.gateway.protocols.envelope import COMPRESSED, inflate, only_message, pack, unpack
 from answermesh.gateway.protocols.rest import call_metadata, call_timeout_s
 from answermesh.gateway.protocols.streaming import run_stream
 from answermesh.gateway.status import CallError, Metadata, refused
@@ -28,7 +28,7 @@ _SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 def is_grpc_web(exchange: Exchange) -> bool:
     """Whether the request is gRPC-Web, going by its Content-Type."""
-    return exchange.content_type.lower().startswith("application/grpc-web")
+    return exchange.method == "POST" and exchange.content_type.lower().startswith("application/grpc-web")
 
 
 async def serve_grpc_web(exchange: Exchange, binding: Binding, upstream: Upstream) -> None:
@@ -37,9 +37,11 @@ async def serve_grpc_web(exchange: Exchange, binding: Binding, upstream: Upstrea
         media = exchange.content_type.partition(";")[0].strip().lower()
         if media.endswith(("+json", "+thrift")):
             raise refused("UNSUPPORTED_MEDIA_TYPE", f"{media} is not supported; use application/grpc-web+proto.")
-        timeout = call_timeout_s(exchange, streams=binding.method.client_streaming or binding.method.server_streaming)
-        async with upstream.stream(binding.method.path, call_metadata(exchange), timeout) as call:
-            await run_stream(exchange, call, _WebSink(exchange), _messages(exchange))
+        method, messages = binding.method, _messages(exchange)
+        timeout = call_timeout_s(exchange, streams=method.client_streaming or method.server_streaming)
+        only = None if method.client_streaming else await only_message(messages)
+        async with upstream.stream(method.path, call_metadata(exchange), timeout, only) as call:
+            await run_stream(exchange, call, _WebSink(exchange), messages if only is None else None)
     except CallError as error:
         await answer_error(exchange, error)
 
@@ -81,6 +83,7 @@ class _WebSink:
     heartbeat = b""
     # Not before the first message: initial metadata must be among the headers, and comes no earlier.
     opens_early = False
+    cut_after_error = False
 
     def __init__(self, exchange: Exchange) -> None:
         self._is_text = _is_text(exchange)
