@@ -11,6 +11,8 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 
+from grpc import StatusCode
+
 from answermesh.gateway.status import CallError, Metadata, refused
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,6 +42,8 @@ _PREFIX = "grpc-metadata-"
 _GRPC_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+# A call takes longer than this, so a shorter deadline is over at once.
+_SHORTEST_S = 1e-4
 _MILLISECONDS = re.compile(r"[0-9]{1,10}")
 _TIMEOUT_NAMES = frozenset((b"grpc-timeout", b"connect-timeout-ms", b"x-server-timeout", b"request-timeout"))
 
@@ -134,7 +138,7 @@ def timeout_s(headers: Mapping[str, str], *, default_s: float | None, max_s: flo
     """The shortest deadline that the headers ask for, or `default_s`; never more than `max_s`.
 
     Read are `Grpc-Timeout`, `Connect-Timeout-Ms`, and in seconds `X-Server-Timeout` and `Request-Timeout`.
-    Raises CallError (400) for a value that cannot be read.
+    Raises CallError: 400 for a value that cannot be read, 504 for a deadline that is over already.
     """
     asked: list[float] = []
     if value := headers.get("grpc-timeout"):
@@ -151,7 +155,12 @@ def timeout_s(headers: Mapping[str, str], *, default_s: float | None, max_s: flo
             if not _SECONDS.fullmatch(value):
                 raise _bad_timeout(name.title(), "seconds, e.g. 0.3")
             asked.append(float(value))
-    return min(min(asked), max_s) if asked else default_s
+    if not asked:
+        return default_s
+    shortest = min(*asked, max_s)
+    if shortest < _SHORTEST_S:
+        raise CallError(StatusCode.DEADLINE_EXCEEDED, "The deadline was over before the service could be called.")
+    return shortest
 
 
 def _bad_timeout(name: str, wanted: str) -> CallError:

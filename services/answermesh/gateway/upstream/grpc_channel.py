@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,7 +29,7 @@ class GrpcUpstream:
         if method is None:
             # Paths come from the plan, so there are as many as methods.
             method = self._unary[path] = self._channel.unary_unary(path)
-        call = method(message, metadata=metadata, timeout=timeout_s)
+        call = method(message, metadata=metadata, timeout=_given(timeout_s))
         try:
             reply = await call
             return Reply(reply, _pairs(await call.initial_metadata()), _pairs(await call.trailing_metadata()))
@@ -45,7 +46,7 @@ class GrpcUpstream:
         method = self._stream.get(path)
         if method is None:
             method = self._stream[path] = self._channel.stream_stream(path)
-        call = method(metadata=metadata, timeout=timeout_s)
+        call = method(metadata=metadata, timeout=_given(timeout_s))
         stream = _GrpcStream(call)
         try:
             if only is not None:
@@ -114,6 +115,16 @@ class _GrpcStream:
             code if code is not grpc.StatusCode.OK else grpc.StatusCode.CANCELLED,
             await self._call.details() or "The service ended the call before it had all messages.",
         )
+
+
+def _given(timeout_s: float | None) -> float | None:
+    """The timeout that makes grpc.aio give the service no more than was asked.
+
+    It sends timeouts with three digits, rounded up (grpc/src/core/lib/transport/timeout_encoding.cc).
+    """
+    if timeout_s is None or timeout_s < 1:
+        return timeout_s
+    return timeout_s - 10.0 ** (math.floor(math.log10(timeout_s)) - 2)
 
 
 def _pairs(metadata: Any) -> Metadata:
