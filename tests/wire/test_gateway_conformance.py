@@ -15,7 +15,14 @@ from tests import gateway_process
 from tests.gateway_process import gwconf, gwconf_stubs, started
 
 HERE = gateway_process.CONFORMANCE
-CASES = [json.loads(line) for line in (HERE / "cases.jsonl").read_text(encoding="utf-8").split("\n") if line]
+
+
+def _read(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (HERE / name).read_text(encoding="utf-8").split("\n") if line]
+
+
+CASES = _read("cases.jsonl")
+OWN_CASES = _read("own_cases.jsonl")
 # Cases that we do not pass, each with its reason. A case that is listed and passes fails the test.
 KNOWN_FAILURES: dict[str, str] = {}
 
@@ -76,6 +83,19 @@ def test_the_gateway_does_what_the_case_expects(gateway: str, case: dict[str, An
         return
     with pytest.raises((runner.Mismatch, OSError)):
         runner.run_case(gateway, case)
+
+
+@pytest.mark.parametrize("group", sorted({case["group"] for case in OWN_CASES}))
+def test_the_gateway_does_what_all_of_our_cases_of_a_group_expect(gateway: str, group: str) -> None:
+    assert [told for case in OWN_CASES if case["group"] == group for told in _mismatch(gateway, case)] == []
+
+
+def _mismatch(gateway: str, case: dict[str, Any]) -> list[str]:
+    try:
+        runner.run_case(gateway, case)
+    except (runner.Mismatch, OSError) as error:
+        return [f"{case['id']} {case['title']}: {error}"]
+    return []
 
 
 @pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/json"])
