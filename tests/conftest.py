@@ -14,8 +14,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from answermesh.store import EmbeddedPostgres, Store
+
+# A busy machine is slow, not wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _TEMPLATE = "migrated_template"
 _numbers = itertools.count(1)

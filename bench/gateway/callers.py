@@ -1,4 +1,4 @@
-"""Callers of the steady service, one of each kind: a call raises AssertionError unless its answer is whole and right."""
+"""Callers of the steady service, one of each kind: AssertionError unless the answer is whole and right."""
 
 from __future__ import annotations
 

@@ -57,13 +57,13 @@ async def steadily(name: str, call: callers.Call, client: httpx.AsyncClient, unt
             tally.fail(f"{name}: {type(error).__name__} {str(error)[:200]}")
         else:
             tally.good[name] += 1
-        await asyncio.sleep(random.random() * 0.01)  # noqa: S311 - no secret
+        await asyncio.sleep(random.random() * 0.01)
 
 
 async def shakily(client: httpx.AsyncClient, until_s: float, tally: Tally) -> None:
     """Call what may fail; it must do so in time, and with a status that says so."""
     while time.monotonic() < until_s:
-        path = random.choice(["/v1/shaky/a", "/v1/shaky/feed/20"])  # noqa: S311
+        path = random.choice(["/v1/shaky/a", "/v1/shaky/feed/20"])
         try:
             answer = await client.get(path, headers={"x-server-timeout": str(_SHAKY_S)}, timeout=_SHAKY_S + 10)
         except httpx.RemoteProtocolError:

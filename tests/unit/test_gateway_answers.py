@@ -35,7 +35,8 @@ def test_the_format_is_the_one_that_accept_likes_best(accept: str, framing: type
 def test_an_array_is_never_closed_after_an_error() -> None:
     array = JsonArray()
     assert array.item(b"1", "") + array.item(b"2", "") == b"[1,2"
-    assert array.error(b"{}") is None
+    assert array.error(b'{"error":{}}') == b',{"error":{}}'
+    assert array.cut_after_error
     assert JsonArray().end() == b"[]"
 
 

@@ -85,6 +85,7 @@ def test_the_gateway_does_what_the_case_expects(gateway: str, case: dict[str, An
         runner.run_case(gateway, case)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("group", sorted({case["group"] for case in OWN_CASES}))
 def test_the_gateway_does_what_all_of_our_cases_of_a_group_expect(gateway: str, group: str) -> None:
     assert [told for case in OWN_CASES if case["group"] == group for told in _mismatch(gateway, case)] == []
