@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,12 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+import uvicorn
 from openapi_spec_validator import validate
 
 from answermesh.config import Settings
 from answermesh.errors import not_found
+from answermesh.gateway import Options, app
 from answermesh.gateway.http import listener
 from answermesh.gateway.service import serve_http
 from answermesh.v1 import query_pb2, query_service_pb2
@@ -31,6 +34,21 @@ async def gateway(upstream: str) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(base_url=f"http://{await ready}", timeout=10, trust_env=False) as client:
             yield client
         server.cancel()
+
+
+@asynccontextmanager
+async def mounted(upstream: str, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway of these options, on a socket of its own."""
+    application = app(upstream, options=Options(**options))
+    bound, address = listener.bind("127.0.0.1:0")
+    server = uvicorn.Server(uvicorn.Config(application, log_level="error", lifespan="off"))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[bound]))
+        async with httpx.AsyncClient(base_url=f"http://{address}", timeout=10, trust_env=False) as client:
+            yield client
+        server.should_exit = True
+    await application.aclose()
 
 
 def _event(sequence: int) -> query_pb2.QueryEvent:
@@ -243,3 +261,18 @@ async def test_stopping_cuts_streams_and_ends() -> None:
                 [line async for line in lines]
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(server, 15)
+
+
+async def test_a_stream_beyond_the_most_is_told_to_come_later_and_finds_room_then() -> None:
+    async def ask(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield query_service_pb2.AskResponse(event=_event(1))
+        await asyncio.Event().wait()
+
+    async with serving(queries(Ask=ask, WatchQuery=_watch)) as (_, address), mounted(address, max_streams=1) as client:
+        async with client.stream("POST", "/v1/queries:ask", json={"question": "?"}, headers=_EVENTS) as answer:
+            await anext(answer.aiter_lines())
+            more = await client.get("/v1/queries/1:watch", headers=_EVENTS)
+            assert (more.status_code, more.headers["retry-after"]) == (429, "1")
+            assert more.json()["error"]["details"][0]["reason"] == "TOO_MANY_STREAMS"
+        while (await client.get("/v1/queries/1:watch", headers=_EVENTS)).status_code == 429:
+            pass  # the place is free when the gateway has seen the client hang up

@@ -253,3 +253,13 @@ async def test_stopping_ends_idle_connections_and_waits_for_answers() -> None:
         assert (await busy.read()).endswith(b"done")
     with pytest.raises(asyncio.CancelledError):
         await server
+
+
+async def test_a_client_beyond_the_most_is_told_to_come_later() -> None:
+    async with serving(max_connections=1) as (_, address), connected(address) as (reader, writer):
+        writer.write(_GET)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert b"503" in (await _talk(address)).partition(b"\r\n")[0]
+    async with serving(max_connections=1) as (_, address):
+        last = b"GET /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        assert [_bodies(await _talk(address, last)) for _ in range(3)] == [[b"/c "]] * 3

@@ -49,6 +49,10 @@ _BYTES = click.IntRange(min=1)
 )
 @click.option("--max-body", default=72 << 20, show_default=True, type=_BYTES, metavar="BYTES", help="Largest body.")
 @click.option("--max-url", default=16 << 10, show_default=True, type=_BYTES, metavar="BYTES", help="Longest URL.")
+@click.option("--max-streams", default=10_000, show_default=True, type=click.IntRange(min=1), metavar="N",
+              help="Streams under way in one worker.")  # fmt: skip
+@click.option("--max-connections", default=20_000, show_default=True, type=click.IntRange(min=1), metavar="N",
+              help="Clients connected to one worker.")  # fmt: skip
 @click.option("--timeout", default=60.0, show_default=True, type=_SECONDS, metavar="SECONDS",
               help="Deadline of a unary call whose client asks for none.")  # fmt: skip
 @click.option("--max-timeout", default=3600.0, show_default=True, type=_SECONDS, metavar="SECONDS",
@@ -134,6 +138,8 @@ def _options(chosen: dict[str, Any]) -> Options:
         error_envelope=chosen["envelope"],
         max_body_bytes=chosen["max_body"],
         max_url_bytes=chosen["max_url"],
+        max_streams=chosen["max_streams"],
+        max_connections=chosen["max_connections"],
         default_timeout_s=chosen["timeout"],
         max_timeout_s=chosen["max_timeout"],
         cors_origins=tuple(origin for origin in chosen["cors_origins"] if origin),

@@ -20,6 +20,7 @@ from answermesh.gateway.protocols.rest import serve_rest
 from answermesh.gateway.routing.router import Match, WrongMethod
 from answermesh.gateway.status import CallError, error_headers, error_json, refused, unavailable
 from answermesh.gateway.telemetry.observer import Observer
+from answermesh.gateway.upstream.bounded import BoundedStreams
 from answermesh.gateway.upstream.calls import Upstream
 
 _log = logging.getLogger("answermesh.gateway")
@@ -45,7 +46,7 @@ class Gateway:
     ) -> None:
         self.options = options or Options()
         self._observer = observer
-        self._upstream = upstream
+        self._upstream = BoundedStreams(upstream, self.options.max_streams)
         self._plan: Plan | None = None
         self._pages: Pages | None = None
         # Set when a call found no upstream: its schema may be another one when it is back.

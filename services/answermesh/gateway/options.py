@@ -21,6 +21,9 @@ class Options:
     # Largest path with its query, and largest sum of header names and values.
     max_url_bytes: int = 16 << 10
     max_header_bytes: int = 64 << 10
+    # Open connections, and streams under way, in one process; what comes beyond is told to come later (503, 429).
+    max_connections: int = 20_000
+    max_streams: int = 10_000
     # Deadline of a call for which the client set none; streams have none by default.
     default_timeout_s: float | None = 60.0
     # No deadline is longer than this, whatever the client asks for.

@@ -111,10 +111,24 @@ def refused(
 
 def unavailable(message: str) -> CallError:
     """The upstream cannot be reached; come again in a second."""
+    return _come_again("UPSTREAM_UNAVAILABLE", StatusCode.UNAVAILABLE, message)
+
+
+def too_many_streams(limit: int) -> CallError:
+    """The gateway holds as many streams as it may; come again in a second."""
+    return _come_again(
+        "TOO_MANY_STREAMS",
+        StatusCode.RESOURCE_EXHAUSTED,
+        f"The gateway holds {limit} streams, and no more; come later.",
+    )
+
+
+def _come_again(reason: str, code: StatusCode, message: str) -> CallError:
     retry = error_details_pb2.RetryInfo()
     retry.retry_delay.FromSeconds(1)
-    info = error_details_pb2.ErrorInfo(reason="UPSTREAM_UNAVAILABLE", domain=DOMAIN)
-    return CallError(StatusCode.UNAVAILABLE, message, [_detail(info), _detail(retry)])
+    return CallError(
+        code, message, [_detail(error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)), _detail(retry)]
+    )
 
 
 def _detail(message: _Told) -> Detail:

@@ -29,6 +29,8 @@ _AHEAD_REQUESTS = 16
 # How long a client may go on sending after it was told that the connection ends.
 _LINGER_S = 2.0
 _NEVER = math.inf
+# For a client that comes when there are as many as may be.
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _METHODS = {method.encode(): method for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
 
 
@@ -76,6 +78,11 @@ class Connection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # a TCP or Unix transport reads and writes
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else ""
+        if len(self.server.connections) >= self.server.options.max_connections:
+            self._deaf = True
+            transport.write(_FULL)  # type: ignore[attr-defined]  # as above
+            transport.close()
+            return
         self.server.connections.add(self)
         self.task = self._loop.create_task(self._answer_all())
 
