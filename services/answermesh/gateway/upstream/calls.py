@@ -3,21 +3,19 @@
     Upstream.unary    one message each way
     Upstream.stream   any number of messages either way, as a `StreamCall`
 
-`grpc_channel` does it with grpc.aio; another client may take its place behind the same methods.
+`grpc_channel` does it with grpc.aio, `http2` with a client of our own that costs far less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from answermesh.gateway.status import Metadata
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The answer of a unary call."""
 
     message: bytes
