@@ -62,10 +62,10 @@ _BYTES = click.IntRange(min=1)
 @click.option("--upstream-cert", type=_FILE, help="Certificate to show to the upstreams (PEM), with --upstream-key.")
 @click.option("--upstream-key", type=_FILE, help="Its private key (PEM).")
 @click.option("--upstream-authority", default="", metavar="NAME", help="Host name to ask for, and to check by TLS.")
-@click.option("--upstream-keepalive", default=300.0, show_default=True, type=_SECONDS, metavar="SECONDS",
-              help="Ping a quiet connection this often; servers must allow it.")  # fmt: skip
-@click.option("--upstream-client", default="grpc", show_default=True, type=click.Choice(["grpc"]),
-              help="HTTP/2 client; grpc is grpc.aio.")  # fmt: skip
+@click.option("--upstream-keepalive", type=_SECONDS, metavar="SECONDS",
+              help="Ping a quiet upstream this often; it must allow it. Default: as often as all allow.")  # fmt: skip
+@click.option("--upstream-client", default="http2", show_default=True, type=click.Choice(["http2", "grpc"]),
+              help="HTTP/2 client: the gateway's own, or grpc.aio.")  # fmt: skip
 @click.option("--metrics/--no-metrics", default=True, help="Serve /metrics (default), or not.")
 @click.option("--access-log", default="", metavar="FILE", help='Write a line a request there; "-" for stdout.')
 @click.option("--log-level", default="info", show_default=True, help="debug, info, warning or error; to stderr.")

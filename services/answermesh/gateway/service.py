@@ -75,7 +75,9 @@ async def serve_setup(
         routes = ByService() if len(opened) > 1 else None
         calls = routes or next(iter(opened.values())).calls
         observer = await stack.enter_async_context(
-            Observer.open({one.target: upstream.state for one, upstream in opened.items()}, setup.access_log, shared)
+            Observer.open(
+                {one.target: upstream.connections for one, upstream in opened.items()}, setup.access_log, shared
+            )
         )
         gateway = Gateway(calls, options=setup.options, observer=observer)
         source = SchemaSource(

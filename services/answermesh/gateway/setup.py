@@ -27,11 +27,11 @@ class Reach:
     tls: Tls | None = None
     # Name that is sent as :authority, and that a certificate must be for; empty: that of the target.
     authority: str = ""
-    # A quiet connection is pinged this often. Servers that are not ours take a ping every 5 minutes, and answer more of
-    # them with GOAWAY (gRPC's default).
-    keepalive_s: float = 300.0
-    # Which client: "grpc" is grpc.aio.
-    client: str = "grpc"
+    # A connection that is quiet while calls are under way is pinged this often; for servers that allow it. None is
+    # what every server allows, and still notices one that hangs.
+    keepalive_s: float | None = None
+    # Which client: "http2" is the gateway's own, "grpc" is grpc.aio.
+    client: str = "http2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _gateway(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge(f"{_OURS}tasks", "Tasks of the event loops.", snapshot["tasks"])
     yield _gauge(f"{_OURS}workers", "Processes that answer.", snapshot["workers"])
     connections = GaugeMetricFamily(
-        f"{_OURS}upstream_connections", "Processes whose connection is in this state.", labels=["upstream", "state"]
+        f"{_OURS}upstream_connections", "Connections in this state, over all processes.", labels=["upstream", "state"]
     )
     for upstream, states in snapshot["upstreams"].items():
         for state, count in states.items():

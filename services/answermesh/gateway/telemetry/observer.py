@@ -14,6 +14,8 @@ from answermesh.gateway.telemetry.sharing import WRITE_EVERY_S, Shared
 
 # What a process leaves to the one that takes its place; the rest is true of the living alone.
 _LASTING = ("series", "schema_reloads", "cpu_s", "log_lines_dropped")
+# Connections of an upstream by state.
+Connections = Callable[[], Mapping[str, int]]
 # What is under way, and schemas taken up and refused.
 Watched = tuple[list[Exchange], dict[str, int]]
 
@@ -21,9 +23,11 @@ Watched = tuple[list[Exchange], dict[str, int]]
 class Observer:
     """The counts of this process, its access log, and what the other processes on the address counted."""
 
-    def __init__(self, states: Mapping[str, Callable[[], str]], log: AccessLog | None, shared: Shared | None) -> None:
+    def __init__(
+        self, connections: Mapping[str, Callable[[], Mapping[str, int]]], log: AccessLog | None, shared: Shared | None
+    ) -> None:
         self._counts = Counts()
-        self._states = states
+        self._connections = connections
         self._log = log
         self._shared = shared
         self._before: Snapshot = {}
@@ -35,12 +39,12 @@ class Observer:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, states: Mapping[str, Callable[[], str]], access_log: str, shared: Shared | None
+        cls, connections: Mapping[str, Connections], access_log: str, shared: Shared | None
     ) -> AsyncIterator[Observer]:
         """An observer whose access log ends with the context. Raises Failure(INVALID_FIELD) for a bad log file."""
         log = AccessLog(access_log) if access_log else None
         try:
-            yield cls(states, log, shared)
+            yield cls(connections, log, shared)
         finally:
             if log is not None:
                 log.close()
@@ -89,7 +93,7 @@ class Observer:
             "streams_open": sum(exchange.streams for exchange in running),
             "tasks": len(asyncio.all_tasks()),
             "workers": 1,
-            "upstreams": {target: {state(): 1} for target, state in self._states.items()},
+            "upstreams": {target: dict(connections()) for target, connections in self._connections.items()},
             "resident_bytes": processes.resident_bytes(),
             "open_files": processes.open_files(),
         }
