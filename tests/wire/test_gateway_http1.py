@@ -34,6 +34,9 @@ class _Answering:
         self.cancelled = asyncio.Event()
         self._answer = answer
 
+    def begin(self, exchange: Exchange, finished: Callable[[bool], None]) -> None:
+        """All are handled."""
+
     async def handle(self, exchange: Exchange) -> None:
         self.seen.append(exchange)
         try:

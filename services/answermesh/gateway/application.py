@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from grpc import StatusCode
 
 from answermesh.gateway.http.asgi import AsgiExchange, Receive, Scope, Send
 from answermesh.gateway.http.exchange import ClientGone, Exchange
-from answermesh.gateway.metadata import to_headers
+from answermesh.gateway.http.http1 import Http1Exchange
+from answermesh.gateway.metadata import Headers, to_headers
 from answermesh.gateway.openapi.pages import Pages
 from answermesh.gateway.options import Options
 from answermesh.gateway.plan import Binding, Plan
 from answermesh.gateway.protocols import connect, grpcweb
 from answermesh.gateway.protocols.preflight import answer_preflight, is_preflight
 from answermesh.gateway.protocols.rest import serve_rest
+from answermesh.gateway.quick import QuickCall
 from answermesh.gateway.routing.router import Match, WrongMethod
 from answermesh.gateway.status import CallError, error_headers, error_json, refused, unavailable
 from answermesh.gateway.telemetry.observer import Observer
@@ -92,9 +95,43 @@ class Gateway:
             if not self._draining:
                 raise
 
+    def begin(self, exchange: Http1Exchange, finished: Callable[[bool], None]) -> QuickCall | None:
+        """Answer one request without a task, and tell `finished` so; None if it must be handled."""
+        plan, path = self._plan, exchange.path
+        if plan is None or exchange.method == "OPTIONS" or path in plan.rpcs or path in _HEALTH or exchange.refusal:
+            return None
+        found = plan.router.match(exchange.method, path)
+        body = exchange.body_at_hand()
+        if found.__class__ is not Match or found.binding.streams or body is None:
+            return None
+        call = QuickCall(self, exchange, found.binding, finished)
+        try:
+            _check_sizes(exchange)
+            started = call.start(self._upstream, found.segments, body)
+        except CallError:
+            # Told by `handle`, which knows how.
+            return None
+        if not started:
+            return None
+        exchange.rpc = found.binding.method.name
+        self._running.add(exchange)
+        return call
+
+    def ended(self, exchange: Exchange) -> None:
+        """A request is over, however."""
+        self._running.discard(exchange)
+        exchange.status = exchange.status or _CLIENT_GONE
+        if exchange.error is not None and exchange.error.code is StatusCode.UNAVAILABLE:
+            self.upstream_lost.set()
+        if self._observer is not None:
+            self._observer.finished(exchange, time.perf_counter() - exchange.began_s)
+
+    def forget(self, exchange: Exchange) -> None:
+        """A request that began has to begin again."""
+        self._running.discard(exchange)
+
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request, whatever becomes of it."""
-        began_s = time.perf_counter()
         self._running.add(exchange)
         try:
             await self._serve(exchange)
@@ -108,12 +145,7 @@ class Gateway:
             if not exchange.started:
                 await self._answer_error(exchange, CallError(StatusCode.INTERNAL, "The gateway failed; see its log."))
         finally:
-            self._running.discard(exchange)
-            exchange.status = exchange.status or _CLIENT_GONE
-            if exchange.error is not None and exchange.error.code is StatusCode.UNAVAILABLE:
-                self.upstream_lost.set()
-            if self._observer is not None:
-                self._observer.finished(exchange, time.perf_counter() - began_s)
+            self.ended(exchange)
 
     async def _serve(self, exchange: Exchange) -> None:
         if exchange.refusal is not None:
@@ -198,11 +230,15 @@ class Gateway:
         return True
 
     async def _answer_error(self, exchange: Exchange, error: CallError) -> None:
+        await exchange.answer(*self.error_answer(error))
+
+    def error_answer(self, error: CallError) -> tuple[int, str, bytes, Headers]:
+        """Status, content type, body and headers that tell of an error."""
         registry = self._plan.registry if self._plan else None
-        body = error_json(error, registry, envelope=self.options.error_envelope)
         headers = to_headers(error.metadata)
         headers += [(name.encode(), value.encode()) for name, value in error_headers(error)]
-        await exchange.answer(error.http_status, "application/json", body, headers)
+        body = error_json(error, registry, envelope=self.options.error_envelope)
+        return error.http_status, "application/json", body, headers
 
 
 def _check_sizes(exchange: Exchange) -> None:

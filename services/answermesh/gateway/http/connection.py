@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection: bytes to requests by httptools (llhttp), answered one after the other by one task.
+"""One HTTP/1.1 connection: bytes to requests by httptools (llhttp), answered one after the other.
 
-The task is cancelled when the client hangs up. Each wait for the client ends at an instant that the server's sweep
-looks at once in a while, so that no timer is set per request.
+A request that needs no task gets none (see `quick`); another's is cancelled when the client hangs up. Each wait for the
+client ends at an instant that the server's sweep looks at once in a while, so that no timer is set per request.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from answermesh.gateway.status import CallError
 
 if TYPE_CHECKING:
     from answermesh.gateway.http.server import Server
+    from answermesh.gateway.quick import QuickCall
 
 # Body read ahead of whoever takes it, and requests read ahead of the one being answered.
 _AHEAD_BYTES = 256 << 10
@@ -41,16 +42,17 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        # Answers the requests; done when the connection has ended.
+        # What answers the current request: a task, or a call that needs none.
         self.task: asyncio.Task[None] | None = None
+        self._call: QuickCall | None = None
+        self._current: Http1Exchange | None = None
         self.write_paused = False
         # The client's address without its port; "" on a Unix socket.
         self.peer = ""
         self._loop = server.loop
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Http1Exchange] = deque()
-        # Set while the task waits: for a request, for more of a body, for room to write.
-        self._request_waiter: asyncio.Future[None] | None = None
+        # Set while the task waits: for more of a body, for room to write.
         self._body_waiter: asyncio.Future[None] | None = None
         self._room_waiter: asyncio.Future[None] | None = None
         # Instants of the loop's clock at which these waits end.
@@ -84,11 +86,11 @@ class Connection(asyncio.Protocol):
             transport.close()
             return
         self.server.connections.add(self)
-        self.task = self._loop.create_task(self._answer_all())
+        self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self.server.connections.discard(self)
+        self.server.forget(self)
         self._end()
 
     def data_received(self, data: bytes) -> None:
@@ -106,6 +108,8 @@ class Connection(asyncio.Protocol):
             self._refuse(malformed(error))
         if self._in_head:
             self._check_head(len(data))
+        if self._current is None and self._waiting:
+            self._advance()
         if len(self._waiting) > _AHEAD_REQUESTS:
             self._pause_reading()
 
@@ -117,6 +121,7 @@ class Connection(asyncio.Protocol):
         """It has caught up."""
         self.write_paused = False
         _wake(self._room_waiter)
+        self._advance()
 
     # ------------------------------------------------------------ the parser
     def on_message_begin(self) -> None:
@@ -160,8 +165,6 @@ class Connection(asyncio.Protocol):
         self._arriving = exchange
         self._waiting.append(exchange)
         self._request_until_s = _NEVER
-        if self._request_waiter is not None:
-            _wake(self._request_waiter)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -201,8 +204,9 @@ class Connection(asyncio.Protocol):
         exchange = Http1Exchange(self, "GET", "", "", [], is_1_1=True)
         exchange.refusal = error
         self._in_head = False
+        self._request_until_s = _NEVER
         self._waiting.append(exchange)
-        _wake(self._request_waiter)
+        self._advance()
 
     # ------------------------------------------------------------ waiting for the client
     async def more_body(self, exchange: Http1Exchange) -> None:
@@ -257,36 +261,50 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
 
     # ------------------------------------------------------------ answering
-    async def _answer_all(self) -> None:
+    def _advance(self) -> None:
+        """Answer the next request, if none is being answered and the client takes what it is sent."""
+        while self._waiting and self._current is None and not self.write_paused and not self._ended:
+            exchange = self._current = self._waiting.popleft()
+            if self._reading_paused and not self._waiting:
+                self.resume_reading()
+            self._call = self.server.gateway.begin(exchange, self._call_ended)
+            if self._call is None:
+                self.task = self._loop.create_task(self._answer(exchange))
+
+    def _call_ended(self, answered: bool) -> None:
+        exchange = self._current
+        assert exchange is not None
+        self._call = None
+        if answered:
+            self._after(exchange)
+        else:
+            self.task = self._loop.create_task(self._answer(exchange))
+
+    async def _answer(self, exchange: Http1Exchange) -> None:
         try:
-            while self._waiting or await self._request_comes():
-                exchange = self._waiting.popleft()
-                if self._reading_paused and not self._waiting:
-                    self.resume_reading()
-                await self.server.gateway.handle(exchange)
-                if not self._goes_on_after(exchange):
-                    return
-            self._deaf = True
-            self.transport.close()
+            await self.server.gateway.handle(exchange)
         except asyncio.CancelledError:
             if not self._ended:
                 raise
-        finally:
-            if not self._deaf:
-                self.transport.abort()
+        else:
+            self.task = None
+            self._after(exchange)
 
-    async def _request_comes(self) -> bool:
-        """Returns when there is a request to answer: True, or when there will be none any more."""
-        if self.server.draining:
-            return False
-        if not self._in_head:
+    def _after(self, exchange: Http1Exchange) -> None:
+        """The request has been answered, or what could be of it."""
+        self._current = None
+        if not self._goes_on_after(exchange):
+            return
+        if self._waiting:
+            self._advance()
+        elif self.server.draining:
+            self._close()
+        elif not self._in_head:
             self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
-        self._request_waiter = self._loop.create_future()
-        try:
-            await self._request_waiter
-        finally:
-            self._request_waiter = None
-        return bool(self._waiting)
+
+    def _close(self) -> None:
+        self._deaf = True
+        self.transport.close()
 
     def _goes_on_after(self, exchange: Http1Exchange) -> bool:
         """Whether the connection is used on; else it ends so that the client gets all of the answer."""
@@ -295,14 +313,14 @@ class Connection(asyncio.Protocol):
             if exchange.until_close:
                 self._reset()
             else:
-                self.transport.close()
+                self._close()
             return False
         if exchange.keep_alive:
             return True
-        self._deaf = True
         if exchange.whole or not self.transport.can_write_eof():
-            self.transport.close()
+            self._close()
         else:
+            self._deaf = True
             # Closing now would reset the connection while the client still sends, and it might lose the answer.
             self.transport.write_eof()
             self.resume_reading()
@@ -321,8 +339,7 @@ class Connection(asyncio.Protocol):
     def cut(self) -> None:
         """End the connection, whatever is under way; what was written before still goes out."""
         self._end()
-        self._deaf = True
-        self.transport.close()
+        self._close()
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -331,13 +348,16 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """End the connection if nothing is under way; else it ends after the answer."""
-        _wake(self._request_waiter)
+        if self._current is None and not self._waiting:
+            self._close()
 
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
             if self.task is not None:
                 self.task.cancel()
+            elif self._call is not None:
+                self._call.cancel()
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
@@ -67,6 +68,8 @@ class Exchange(ABC):
         self.fields: dict[bytes, bytes] = dict(reversed(headers))
         self.options = options
         self.cut = cut
+        # On the clock that measures durations.
+        self.began_s = time.perf_counter()
 
     @property
     def request_id(self) -> str:
@@ -122,10 +125,6 @@ class Exchange(ABC):
         await self._send_head(status, headers)
         await self._send_body(body, more=False)
 
-    def body_at_hand(self) -> bytes | None:
-        """The whole body, if it is there and plain; None if it must be waited for."""
-        return None
-
     # ------------------------------------------------------------ reading
     async def body(self) -> bytes:
         """The whole body. Raises CallError (413) for one over the limit, ClientGone."""
@@ -165,6 +164,9 @@ class Exchange(ABC):
 
     async def answer(self, status: int, content_type: str, body: bytes, headers: Headers | None = None) -> None:
         """Send a whole answer, compressed where that helps."""
+        await self._send_whole(status, *self._whole(status, content_type, body, headers))
+
+    def _whole(self, status: int, content_type: str, body: bytes, headers: Headers | None) -> tuple[Headers, bytes]:
         headers = [] if headers is None else headers
         if content_type == "application/json":
             headers.append(_JSON)
@@ -181,7 +183,7 @@ class Exchange(ABC):
         if self.method == "HEAD":
             body = b""
         self.sent_bytes = len(body)
-        await self._send_whole(status, headers, body)
+        return headers, body
 
     def _add_own(self, headers: Headers) -> None:
         headers.append((b"x-request-id", self.request_id.encode()))

@@ -62,17 +62,18 @@ class Http1Exchange(Exchange):
         """See Exchange."""
         return self.most_head_bytes > limit and super().head_exceeds(limit)
 
-    def body_at_hand(self) -> bytes | None:
+    async def body(self) -> bytes:
         """See Exchange."""
-        if not self.whole or b"content-encoding" in self.fields:
-            return None
+        at_hand = self.body_at_hand()
+        return await super().body() if at_hand is None else at_hand
+
+    def body_at_hand(self) -> bytes | None:
+        """The whole body, if it is there and plain; None if it must be waited for or looked into."""
         received = self.received
-        if not received:
-            return b""
-        if len(received) > 1 or len(received[0]) > self.options.max_body_bytes:
+        if not self.whole or len(received) > 1 or b"content-encoding" in self.fields:
             return None
-        self.received = []
-        return received[0]
+        body = received[0] if received else b""
+        return body if len(body) <= self.options.max_body_bytes else None
 
     async def gone(self) -> None:
         """See Exchange."""
@@ -115,9 +116,13 @@ class Http1Exchange(Exchange):
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self.answered = True
+        await self._written(self._head(status, headers) + body)
+
+    def answer_now(self, status: int, content_type: str, body: bytes, headers: Headers | None = None) -> None:
+        """Send a whole answer without waiting for the client to take it; see `answer`."""
+        headers, body = self._whole(status, content_type, body, headers)
+        self.answered = True
         self._connection.transport.write(self._head(status, headers) + body)
-        if self._connection.write_paused:
-            await self._connection.drained()
 
     async def _written(self, chunk: bytes) -> None:
         self._connection.transport.write(chunk)

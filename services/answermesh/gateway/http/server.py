@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +15,8 @@ from answermesh.gateway.options import Options
 
 if TYPE_CHECKING:
     from answermesh.gateway.http.exchange import Exchange
+    from answermesh.gateway.http.http1 import Http1Exchange
+    from answermesh.gateway.quick import QuickCall
 
 # Requests under way when the server stops may take this long.
 _GRACE_S = 4.0
@@ -24,6 +28,9 @@ class Answering(Protocol):
     """Who answers."""
 
     options: Options
+
+    def begin(self, exchange: Http1Exchange, finished: Callable[[bool], None]) -> QuickCall | None:
+        """Answer one request without a task, and tell so; None if it must be handled."""
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -40,6 +47,7 @@ class Server:
         self.options = gateway.options
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
+        self._all_gone = asyncio.Event()
         # Each connection ends after the answer it makes.
         self.draining = False
         # The Date header (RFC 9110 6.6.1), right to within the sweep.
@@ -66,13 +74,23 @@ class Server:
     def _set_date(self) -> None:
         self.date_line = f"date: {formatdate(usegmt=True)}\r\n".encode()
 
+    def forget(self, connection: Connection) -> None:
+        """The connection is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._all_gone.set()
+
     async def _drain(self) -> None:
         self.draining = True
         self.gateway.drain()
-        for connection in self.connections:
+        for connection in list(self.connections):
             connection.finish()
-        if tasks := {connection.task for connection in self.connections if connection.task is not None}:
-            await asyncio.wait(tasks, timeout=_GRACE_S)
-            for connection in list(self.connections):
-                connection.abort()
+        self._all_gone.clear()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), _GRACE_S)
+        tasks = {connection.task for connection in self.connections if connection.task is not None}
+        for connection in list(self.connections):
+            connection.abort()
+        if tasks:
             await asyncio.wait(tasks)

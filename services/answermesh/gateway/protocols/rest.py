@@ -16,7 +16,7 @@ from answermesh.gateway.protocols.streaming import run_stream
 from answermesh.gateway.status import CallError, Metadata, error_json, refused
 from answermesh.gateway.transcoding.elements import split
 from answermesh.gateway.transcoding.reply import Content
-from answermesh.gateway.upstream.calls import Upstream
+from answermesh.gateway.upstream.calls import Reply, Upstream
 
 _EVENT_ID = re.compile(r"[0-9]{1,19}")
 
@@ -28,18 +28,27 @@ async def serve_rest(
     if binding.streams:
         await _serve_stream(exchange, plan, binding, segments, upstream)
         return
+    request, metadata, timeout = unary_request(exchange, binding, segments, await exchange.body())
+    reply = await exchange.attended(upstream.unary(binding.method.path, request, metadata, timeout))
+    await exchange.answer(200, *unary_answer(binding, reply))
+
+
+def unary_request(
+    exchange: Exchange, binding: Binding, segments: Sequence[str], body: bytes
+) -> tuple[bytes, Metadata, float | None]:
+    """Message, metadata and deadline of a call with one message each way. Raises CallError for a bad request."""
     timeout = call_timeout_s(exchange, streams=False)
-    body = exchange.body_at_hand()
-    if body is None:
-        body = await exchange.body()
     request = binding.request.build(segments, exchange.query, exchange.content_type, body)
-    call = upstream.unary(binding.method.path, request, call_metadata(exchange), timeout)
-    reply = await exchange.attended(call)
+    return request, call_metadata(exchange), timeout
+
+
+def unary_answer(binding: Binding, reply: Reply) -> tuple[str, bytes, Headers]:
+    """Content type, body and headers of its answer. Raises CallError for a reply that cannot be printed."""
     content = binding.reply.convert(reply.message)
     headers = to_headers(reply.headers)
     if reply.trailers:
         headers += to_headers(reply.trailers)
-    await exchange.answer(200, content.content_type, content.body, headers)
+    return content.content_type, content.body, headers
 
 
 async def _serve_stream(

@@ -14,6 +14,7 @@ class BoundedStreams:
 
     def __init__(self, inner: Upstream, most: int) -> None:
         self.unary = inner.unary
+        self.start = inner.start
         self._inner = inner
         self._most = most
         self._open = 0

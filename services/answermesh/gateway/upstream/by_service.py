@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from answermesh.gateway.status import Metadata, unavailable
-from answermesh.gateway.upstream.calls import Reply, StreamCall, Upstream
+from answermesh.gateway.upstream.calls import Completion, Reply, Started, StreamCall, Upstream
 
 
 class ByService:
@@ -29,6 +29,12 @@ class ByService:
     ) -> Coroutine[Any, Any, Reply]:
         """See Upstream."""
         return self._of(path).unary(path, message, metadata, timeout_s)
+
+    def start(
+        self, path: str, message: bytes, metadata: Metadata, timeout_s: float | None, completion: Completion
+    ) -> Started | None:
+        """See Upstream."""
+        return self._of(path).start(path, message, metadata, timeout_s, completion)
 
     def stream(
         self, path: str, metadata: Metadata, timeout_s: float | None, only: bytes | None = None

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
-from answermesh.gateway.status import Metadata
+from grpc import StatusCode
+
+from answermesh.gateway.status import CallError, Metadata
 
 
 class Reply(NamedTuple):
@@ -21,6 +23,37 @@ class Reply(NamedTuple):
     message: bytes
     headers: Metadata
     trailers: Metadata
+
+
+class Unprocessed(CallError):
+    """The server has surely not seen the call, which may be made again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(StatusCode.UNAVAILABLE, message)
+
+
+class Completion(Protocol):
+    """Who is told how a unary call ended: a future, or what acts like one."""
+
+    def done(self) -> bool:
+        """Whether nobody wants to know any more."""
+        ...
+
+    def set_result(self, result: Reply, /) -> None:
+        """It went well."""
+        ...
+
+    def set_exception(self, exception: CallError, /) -> None:
+        """It failed; Unprocessed may be tried again."""
+        ...
+
+
+class Started(Protocol):
+    """A unary call under way."""
+
+    def cancel(self) -> None:
+        """Cancel the RPC, if it is not over. The completion is told, unless it is done."""
+        ...
 
 
 class StreamCall(Protocol):
@@ -56,6 +89,15 @@ class Upstream(Protocol):
 
     async def unary(self, path: str, message: bytes, metadata: Metadata, timeout_s: float | None) -> Reply:
         """Call "/package.Service/Method". Raises CallError; cancelling cancels the RPC."""
+        ...
+
+    def start(
+        self, path: str, message: bytes, metadata: Metadata, timeout_s: float | None, completion: Completion
+    ) -> Started | None:
+        """A unary call that needs no task: its end is told to `completion` as soon as it comes.
+
+        None where it cannot be sent at once, or this client cannot do so: then take `unary`. Raises CallError.
+        """
         ...
 
     def stream(

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from answermesh.gateway.status import CallError, Metadata, details_from_proto
-from answermesh.gateway.upstream.calls import Reply, StreamCall
+from answermesh.gateway.upstream.calls import Completion, Reply, StreamCall
 
 
 class GrpcUpstream:
@@ -37,6 +37,11 @@ class GrpcUpstream:
             raise _call_error(error) from error
         finally:
             call.cancel()
+
+    def start(
+        self, path: str, message: bytes, metadata: Metadata, timeout_s: float | None, completion: Completion
+    ) -> None:
+        """See Upstream: grpc.aio has no calls without a task."""
 
     @asynccontextmanager
     async def stream(

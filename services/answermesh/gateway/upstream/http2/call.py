@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from grpc import StatusCode
 
 from answermesh.gateway.status import CallError, Metadata
+from answermesh.gateway.upstream.calls import Unprocessed
 from answermesh.gateway.upstream.http2.frames import ErrorCode
-from answermesh.gateway.upstream.http2.stream import Unprocessed
 from answermesh.gateway.upstream.http2.streaming import StreamingStream
 
 T = TypeVar("T")

@@ -10,14 +10,13 @@ from types import TracebackType
 from grpc import StatusCode
 
 from answermesh.gateway.status import CallError, Metadata
-from answermesh.gateway.upstream.calls import Reply
+from answermesh.gateway.upstream.calls import Completion, Reply, Unprocessed
 from answermesh.gateway.upstream.http2.call import Http2Call
 from answermesh.gateway.upstream.http2.connection import Connection
-from answermesh.gateway.upstream.http2.frames import ErrorCode
 from answermesh.gateway.upstream.http2.options import Http2Options
 from answermesh.gateway.upstream.http2.pool import Pool
 from answermesh.gateway.upstream.http2.requests import RequestHeaders
-from answermesh.gateway.upstream.http2.stream import NEVER, Unprocessed
+from answermesh.gateway.upstream.http2.stream import NEVER
 from answermesh.gateway.upstream.http2.streaming import StreamingStream
 from answermesh.gateway.upstream.http2.targets import parse_target
 from answermesh.gateway.upstream.http2.unary import UnaryStream
@@ -68,8 +67,20 @@ class Http2Upstream:
             if not future.cancelled():
                 # Looked at, so that a failure which nobody waits for any more is not logged as forgotten.
                 future.exception()
-            stream.abort(ErrorCode.CANCEL, CallError(StatusCode.CANCELLED, "The call was cancelled."))
+            stream.cancel()
             raise
+
+    def start(
+        self, path: str, message: bytes, metadata: Metadata, timeout_s: float | None, completion: Completion
+    ) -> UnaryStream | None:
+        """See Upstream."""
+        connection = self._pool.pick()
+        if connection is None:
+            return None
+        deadline = NEVER if timeout_s is None else self._loop.time() + timeout_s
+        stream = UnaryStream(connection, deadline, completion)
+        connection.open(stream, self._block(connection, path, metadata, timeout_s), self._sized(message))
+        return stream
 
     def stream(self, path: str, metadata: Metadata, timeout_s: float | None, only: bytes | None = None) -> Http2Call:
         """See Upstream."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from answermesh.gateway.upstream.calls import Unprocessed
 from answermesh.gateway.upstream.http2 import frames
 from answermesh.gateway.upstream.http2.frames import ConnectionFault, ErrorCode, Setting
 from answermesh.gateway.upstream.http2.resets import name_of, reset_error
-from answermesh.gateway.upstream.http2.stream import Unprocessed
 
 if TYPE_CHECKING:
     from answermesh.gateway.upstream.http2.connection import Connection

@@ -5,8 +5,8 @@ from __future__ import annotations
 from grpc import StatusCode
 
 from answermesh.gateway.status import CallError
+from answermesh.gateway.upstream.calls import Unprocessed
 from answermesh.gateway.upstream.http2.frames import ErrorCode
-from answermesh.gateway.upstream.http2.stream import Unprocessed
 
 _CODES = {
     ErrorCode.REFUSED_STREAM: StatusCode.UNAVAILABLE,

@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from answermesh.gateway.upstream.http2.connection import Connection
 
 
-class Unprocessed(CallError):
-    """The server has surely not seen the call, which may be made again."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(StatusCode.UNAVAILABLE, message)
-
-
 class Stream(ABC):
     """See the module."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 
 from answermesh.gateway.status import CallError, Metadata
-from answermesh.gateway.upstream.calls import Reply
+from answermesh.gateway.upstream.calls import Completion, Reply
 from answermesh.gateway.upstream.http2.frames import PREFIX, ErrorCode
 from answermesh.gateway.upstream.http2.stream import Stream
 
@@ -23,10 +22,14 @@ class UnaryStream(Stream):
 
     __slots__ = ("future", "message")
 
-    def __init__(self, connection: Connection, deadline: float, future: asyncio.Future[Reply]) -> None:
+    def __init__(self, connection: Connection, deadline: float, future: Completion) -> None:
         super().__init__(connection, deadline)
         self.future = future
         self.message: bytes | None = None
+
+    def cancel(self) -> None:
+        """See calls.Started."""
+        self.abort(ErrorCode.CANCEL, CallError(StatusCode.CANCELLED, "The call was cancelled."))
 
     def on_data(self, buffer: bytes, start: int, end: int, taken: int) -> None:
         """See Stream."""
