@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
-.PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean bench-gateway soak-gateway
+.PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean \
+  bench-gateway soak-gateway fuzz
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +50,9 @@ bench-gateway: setup ## CPU and requests per second of the gateway (needs wrk)
 MINUTES ?= 10
 soak-gateway: setup ## Load and faults before the gateway for MINUTES (default 10)
 	$(BIN)/python -m bench.gateway.soak --minutes $(MINUTES)
+
+fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_SEED)
+	FUZZ_CASES=$${FUZZ_CASES:-200000} $(BIN)/pytest -q --timeout 3600 tests/unit/test_http2_fuzz.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -138,6 +138,12 @@ class Connection(asyncio.Protocol):
         elif self.streams.pop(stream.id, None) is not None:
             self._released(stream)
 
+    def forget(self, stream: Stream) -> None:
+        """The peer has reset the stream, or will never look at it: nothing is told."""
+        if self.streams.pop(stream.id, None) is not None:
+            self.outbox.drop(stream)
+            self._released(stream)
+
     def reset(self, stream: Stream, code: ErrorCode) -> bool:
         """End the stream from here; whether there was anything to end."""
         if self.streams.pop(stream.id, None) is None:
@@ -279,6 +285,7 @@ class Connection(asyncio.Protocol):
             self._ping_timer.cancel()
         streams = list(self.streams.values())
         self.streams.clear()
+        self.buffered_bytes = 0
         for stream in streams:
             self.outbox.drop(stream)
             stream.failed(CallError(StatusCode.UNAVAILABLE, f"The connection to {self.name} ended: {reason}."))

@@ -58,9 +58,7 @@ def _reset(connection: Connection, stream_id: int, code: int) -> None:
     connection.check_known(stream_id)
     stream = connection.streams.get(stream_id)
     if stream is not None:
-        stream.sent_end = True
-        connection.outbox.drop(stream)
-        connection.release(stream)
+        connection.forget(stream)
         stream.failed(reset_error(code))
 
 
@@ -92,8 +90,6 @@ def _leave(connection: Connection, payload: bytes) -> None:
         connection.pinged_too_much = True
     unseen = [stream for stream_id, stream in connection.streams.items() if stream_id > last]
     for stream in unseen:
-        stream.sent_end = True
-        connection.outbox.drop(stream)
-        connection.streams.pop(stream.id, None)
+        connection.forget(stream)
         stream.failed(Unprocessed(f"The upstream went away before it saw the call: {name_of(code)}."))
     connection.drain()

@@ -108,6 +108,8 @@ class Stream(ABC):
         try:
             messages = partial.feed(chunk)
         except CallError as error:
+            self.partial = None
+            self.connection.buffered_bytes -= before
             self.abort(ErrorCode.CANCEL, error)
             return
         after = len(partial)
