@@ -25,6 +25,9 @@ class Service:
     """test.Test: echoes, streams, fails; remembers what it was asked and what was cancelled."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.metadata: dict[str, Any] = {}
         self.time_left_s = 0.0
         self.started = asyncio.Event()
@@ -101,13 +104,13 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(service: Service, **options: Any) -> AsyncIterator[str]:
-    server = grpc.aio.server(**options)
+async def serving(service: Service, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+    server = grpc.aio.server()
     server.add_generic_rpc_handlers((service.handlers(),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(address)
     await server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield address if address.startswith("unix:") else f"127.0.0.1:{port}"
     finally:
         await server.stop(0)
 
