@@ -1,7 +1,7 @@
 """CPU and rate of the gateway alone: `python -m bench.gateway.cost [--seconds 4] [--workers 1 2]`, JSON lines.
 
 Backend and load (wrk, 32 connections) are on the last processor, a gateway of one worker is on the first, one of more
-on all. CPU is that of the gateway's process tree, per request; where several things share the machine, read that.
+is on all. CPU is that of the gateway's process tree, per request; where several things share the machine, read that.
 """
 
 from __future__ import annotations

@@ -42,16 +42,22 @@ class AccessLog:
         # Each counter has one writer: the loop, or the thread.
         self._handed_bytes = 0
         self._done_bytes = 0
-        self.dropped = 0
+        self._refused_lines = 0
+        self._unwritten_lines = 0
         self._queue: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="access-log", daemon=True)
         self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that came faster than they could be written, or that could not be written."""
+        return self._refused_lines + self._unwritten_lines
 
     def finished(self, exchange: Exchange, duration_s: float) -> None:
         """Note a request that has ended."""
         line = _line(exchange, duration_s)
         if self._handed_bytes - self._done_bytes + self._bytes > _MOST_PENDING_BYTES:
-            self.dropped += 1
+            self._refused_lines += 1
             return
         self._lines.append(line)
         self._bytes += len(line)
@@ -99,7 +105,7 @@ class AccessLog:
                     piece = piece[os.write(self._descriptor, piece) :]
         except OSError:
             # A full disk or a closed pipe: there is nobody to tell but the metrics.
-            self.dropped += len(lines)
+            self._unwritten_lines += len(lines)
 
     def _open_anew(self) -> None:
         if self._path == "-":

@@ -1,0 +1,15 @@
+"""Twenty seconds of mixed load and faults; `make soak-gateway` does the same for longer."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.gateway.soak import soak
+
+
+@pytest.mark.timeout(240)
+async def test_under_load_and_faults_no_healthy_call_fails_and_nothing_is_left_behind() -> None:
+    figures, failures = await soak(20.0, idle=100)
+    assert failures == []
+    assert figures["shaky_200"], "the shaky service never answered"
+    assert figures["shaky_503"], "the shaky service never failed"
