@@ -1,13 +1,16 @@
 """The gRPC server behind the gateway under load: `python backend.py STUBS steady|shaky PORT [MAX_AGE_S]`.
 
-With MAX_AGE_S, connections are closed by GOAWAY after that time. Prints its port once it serves.
+With MAX_AGE_S, connections are closed by GOAWAY after that time; with the variable TLS_FOLDER it serves by TLS, and
+asks for a certificate. Prints its port once it serves.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -42,6 +45,11 @@ class Steady:
         await asyncio.Event().wait()
 
 
+def _by(folder: Path) -> grpc.ServerCredentials:
+    key, own, ca = ((folder / name).read_bytes() for name in ("server.key", "server.pem", "ca.pem"))
+    return grpc.ssl_server_credentials([(key, own)], ca, require_client_auth=True)
+
+
 async def main(stubs: str, kind: str, port: str, max_age_s: str = "0") -> None:
     """Serve until the process is ended."""
     sys.path.insert(0, stubs)
@@ -61,7 +69,11 @@ async def main(stubs: str, kind: str, port: str, max_age_s: str = "0") -> None:
     service = kind.title()
     getattr(load_pb2_grpc, f"add_{service}Servicer_to_server")(Steady(load_pb2), server)
     reflection.enable_server_reflection([f"load.v1.{service}", reflection.SERVICE_NAME], server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    certificates = os.environ.get("TLS_FOLDER")
+    bound = (
+        server.add_secure_port(address, _by(Path(certificates))) if certificates else server.add_insecure_port(address)
+    )
     await server.start()
     print(bound, flush=True)
     await server.wait_for_termination()

@@ -113,6 +113,8 @@ async def open_idle(base: str, count: int) -> list[asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(host, int(port), limit=4096)
         writer.write(request)
         async with asyncio.timeout(60):
+            status = await reader.readline()
+            assert b" 200 " in status, status
             await reader.readuntil(b"data: ")
         writers.append(writer)
     return writers

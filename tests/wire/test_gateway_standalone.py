@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -67,6 +69,21 @@ async def until(client: httpx.AsyncClient, path: str, status: int) -> httpx.Resp
         if answer.status_code == status:
             return answer
         await asyncio.sleep(0.05)
+
+
+def certificates(folder: Path) -> None:
+    """A CA, and certificates by it for the server (steady.test) and for the gateway, as PEM files."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.pem")
+    (folder / "names").write_text("subjectAltName=DNS:steady.test")
+    for name in ("server", "own"):
+        openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+        openssl("x509", "-req", "-in", f"{name}.csr", *signed, "-out", f"{name}.pem")
 
 
 async def test_each_method_goes_to_its_upstream_and_one_that_is_down_takes_only_its_own_away(folder: Path) -> None:
@@ -232,3 +249,18 @@ async def test_an_address_that_is_taken_is_told_at_once(folder: Path) -> None:
                 with pytest.raises(SystemExit, match="code 1"):
                     async with gateway(folder, *upstream, "--workers", workers, "--listen", address):
                         pass
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+async def test_an_upstream_is_called_by_tls_with_a_certificate_of_our_own(folder: Path) -> None:
+    certificates(folder)
+    async with backend(folder, "steady", 0.0, "env", f"TLS_FOLDER={folder}") as steady:
+        target = ("--upstream", f"127.0.0.1:{steady.port}", "--descriptor-set", str(folder / "load.binpb"))
+        trust = ("--upstream-ca", str(folder / "ca.pem"), "--upstream-authority", "steady.test")
+        shown = ("--upstream-cert", str(folder / "own.pem"), "--upstream-key", str(folder / "own.key"))
+        async with gateway(folder, *target, *trust, *shown) as (address, _), client_of(address) as client:
+            assert (await client.get("/v1/tiny/a?n=1")).json() == {"name": "a", "n": 2}
+        # Without the certificate that the server asks for, and without trust in its own.
+        for options in (trust, ("--upstream-tls", *trust[2:])):
+            async with gateway(folder, *target, *options) as (address, _), client_of(address) as client:
+                assert (await client.get("/v1/tiny/a")).status_code == 503

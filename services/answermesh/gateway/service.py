@@ -39,7 +39,7 @@ def own_setup(target: str) -> Setup:
     return Setup(
         members=(Member(target),),
         options=Options(resumes=RESUMES),
-        reach=Reach(keepalive_s=_OWN_KEEPALIVE_S),
+        reach=Reach(keepalive_s=_OWN_KEEPALIVE_S, ours=True),
         documentation=_documentation(),
     )
 

@@ -30,6 +30,8 @@ class Reach:
     # A connection that is quiet while calls are under way is pinged this often; for servers that allow it. None is
     # what every server allows, and still notices one that hangs.
     keepalive_s: float | None = None
+    # Whether they are servers of the mesh, whose calls grpc.aio may repeat as rpc.options says.
+    ours: bool = False
     # Which client: "http2" is the gateway's own, "grpc" is grpc.aio.
     client: str = "http2"
 

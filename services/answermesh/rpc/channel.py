@@ -20,6 +20,7 @@ def open_channel(
     keepalive: options.Keepalive = options.Keepalive(),  # noqa: B008 - frozen
     credentials: grpc.ChannelCredentials | None = None,
     authority: str = "",
+    ours: bool = True,
 ) -> grpc.aio.Channel:
     """A channel to one gRPC target, or to several replicas that are taken in turn.
 
@@ -27,11 +28,12 @@ def open_channel(
     all. Each call made through the channel gets what is left of the deadline of the call being served, or its own
     `timeout` if that is less. Close it: `async with open_channel(target) as channel`. Nothing is connected before the
     first call. With `credentials` by TLS; `authority` is the name to ask for, and to check, instead of the target's.
+    `ours` tells that calls may be repeated as the mesh's servers allow, and that there is a health service.
 
     Raises Failure(INVALID_FIELD) for targets that cannot be joined.
     """
     joined = join_targets(target)
-    chosen = options.channel_options(keepalive=keepalive)
+    chosen = options.channel_options(keepalive=keepalive, ours=ours)
     if authority:
         chosen.append(("grpc.default_authority", authority))
     if credentials is None:

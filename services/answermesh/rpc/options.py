@@ -66,11 +66,12 @@ def channel_options(
     *,
     keepalive: Keepalive = Keepalive(),
     max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ours: bool = True,
 ) -> list[tuple[str, Any]]:
-    """Options for grpc.aio.insecure_channel."""
+    """Options for a channel of grpc.aio; `ours` if it leads to servers of the mesh."""
     return [
         *_shared(keepalive, max_message_bytes),
-        ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+        ("grpc.service_config", json.dumps(SERVICE_CONFIG if ours else FOREIGN_SERVICE_CONFIG)),
         # The mesh is reached directly: a proxy in the environment is for the web.
         ("grpc.enable_http_proxy", 0),
         # A restarted service is found again within 2 s; gRPC's own backoff starts at 1 s and grows to 120 s.
@@ -136,6 +137,10 @@ SERVICE_CONFIG: dict[str, Any] = {
     # Retries stop while more than about one call in ten fails (gRFC A6).
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 }
+
+# Of servers that are not ours nothing is known: UNAVAILABLE may come from a handler that has done half its work, so a
+# call is not made twice (but by gRPC itself where it surely did not arrive), and few have a health service.
+FOREIGN_SERVICE_CONFIG: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
 
 
 def _ms(seconds: float) -> int:

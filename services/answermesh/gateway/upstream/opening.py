@@ -60,7 +60,9 @@ async def _open_grpc(target: str, reach: Reach) -> AsyncIterator[Opened]:
     quiet_s = reach.keepalive_s or _GRPC_QUIET_S
     keepalive = rpc_options.Keepalive(quiet_s, min(_PING_ANSWER_S, quiet_s))
     credentials = _credentials(reach.tls) if reach.tls else None
-    async with open_channel(target, keepalive=keepalive, credentials=credentials, authority=reach.authority) as channel:
+    async with open_channel(
+        target, keepalive=keepalive, credentials=credentials, authority=reach.authority, ours=reach.ours
+    ) as channel:
         yield Opened(GrpcUpstream(channel), lambda: {channel.get_state().name.lower(): 1})
 
 
