@@ -43,7 +43,7 @@ _TOLD = {
 }
 # What grpc.aio says by itself, as INTERNAL, of a call that broke off while a message was being sent; nothing else tells
 # it from a server's own INTERNAL.
-_BROKEN_OFF = "Internal error from Core"
+BROKEN_OFF = "Internal error from Core"
 _UNTOLD = {
     grpc.StatusCode.DEADLINE_EXCEEDED: (Reason.DEADLINE_EXCEEDED, "The deadline passed before the work was done."),
     grpc.StatusCode.CANCELLED: (Reason.CANCELLED, "The call was cancelled."),
@@ -133,7 +133,7 @@ def _failure_of_code(code: grpc.StatusCode, text: str) -> Failure:
         # gRPC's own words are the only sign that tells a message over the limit from a server that is overloaded.
         too_large = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "message larger than max" in text
         return Failure(Reason.TOO_LARGE if too_large else _TOLD[code], text or code.name)
-    if code is grpc.StatusCode.INTERNAL and text == _BROKEN_OFF:
+    if code is grpc.StatusCode.INTERNAL and text == BROKEN_OFF:
         code = grpc.StatusCode.UNAVAILABLE
     reason, sentence = _UNTOLD.get(code, (Reason.INTERNAL, "A service needed for the call failed; its log says why."))
     return Failure(reason, sentence)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf import descriptor_pb2
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -48,6 +49,8 @@ async def fetch(upstream: Upstream, named: Sequence[str] = (), timeout_s: float 
                     if error.code is not StatusCode.UNIMPLEMENTED:
                         raise
             return await _fetch(upstream, _PATHS[-1], named, timeout_s)
+    except DecodeError as error:
+        raise CallError(StatusCode.INTERNAL, f"The service's reflection cannot be read: {error}") from error
     except TimeoutError:
         raise CallError(
             StatusCode.DEADLINE_EXCEEDED, f"The service's reflection did not answer within {timeout_s} s."

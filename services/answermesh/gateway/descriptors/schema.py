@@ -11,6 +11,7 @@ from typing import Any
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from protobuf import DescMessage, DescMethod, DescService, Registry
 from protobuf.wkt import FileDescriptorSet
@@ -66,7 +67,7 @@ def load(descriptor_set: bytes, services: frozenset[str] | None = None) -> Schem
     """
     try:
         registry = FileDescriptorSet.from_binary(_completed(descriptor_set)).to_registry()
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, DecodeError) as error:
         raise SchemaError(f"the descriptor set cannot be used: {error}") from error
     found = [desc for desc in registry if isinstance(desc, DescService)]
     methods = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,8 @@ from answermesh.gateway.telemetry import processes
 from answermesh.gateway.telemetry.access_log import AccessLog
 from answermesh.gateway.telemetry.counts import Counts, Snapshot, add
 from answermesh.gateway.telemetry.sharing import WRITE_EVERY_S, Shared
+
+_log = logging.getLogger("answermesh.gateway")
 
 # What a process leaves to the one that takes its place; the rest is true of the living alone.
 _LASTING = ("series", "schema_reloads", "cpu_s", "log_lines_dropped")
@@ -67,7 +70,7 @@ class Observer:
     async def keep(self) -> None:
         """Let the other processes see the counts, until cancelled."""
         while self._shared is not None:
-            self._shared.write(self._snapshot())
+            self._share(self._shared, self._snapshot())
             await asyncio.sleep(WRITE_EVERY_S)
 
     def page(self) -> tuple[str, bytes]:
@@ -77,10 +80,17 @@ class Observer:
 
         total = self._snapshot()
         if self._shared is not None:
-            self._shared.write(total)
+            self._share(self._shared, total)
             for other in self._shared.others():
                 total = add(total, other) if other else total
         return CONTENT_TYPE, exposed(total)
+
+    def _share(self, shared: Shared, snapshot: Snapshot) -> None:
+        try:
+            shared.write(snapshot)
+        except OSError as error:
+            # A full disk costs the sum of all its freshness, and no request.
+            _log.warning("the counts cannot be shared: %s", error)
 
     def _snapshot(self) -> Snapshot:
         running, reloads = self._watched()

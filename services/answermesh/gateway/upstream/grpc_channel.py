@@ -11,8 +11,9 @@ from typing import Any
 
 import grpc
 
-from answermesh.gateway.status import CallError, Metadata, details_from_proto
+from answermesh.gateway.status import CallError, Metadata, details_from_proto, unavailable
 from answermesh.gateway.upstream.calls import Completion, Reply, StreamCall
+from answermesh.rpc.status import BROKEN_OFF
 
 
 class GrpcUpstream:
@@ -137,6 +138,8 @@ def _pairs(metadata: Any) -> Metadata:
 
 
 def _call_error(error: grpc.aio.AioRpcError) -> CallError:
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == BROKEN_OFF:
+        return unavailable("The connection to the service broke while the request was being sent.")
     trailers = _pairs(error.trailing_metadata())
     details = next((value for name, value in trailers if name == "grpc-status-details-bin"), b"")
     return CallError(
