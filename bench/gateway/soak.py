@@ -85,7 +85,8 @@ async def faults(folder: Path, first: Server, until_s: float) -> Server:
     while time.monotonic() < until_s:
         await asyncio.sleep(1.5)
         server.process.send_signal(signal.SIGSTOP)
-        # Longer than the gateway needs to notice, and than the callers' deadlines.
+        # Longer than the callers' deadlines. Pings that would notice it sooner would, on a busy machine, also cut off a
+        # steady server that merely waits for the processor.
         await asyncio.sleep(_HUNG_S)
         server.process.send_signal(signal.SIGCONT)
         await asyncio.sleep(1.5)
@@ -155,7 +156,7 @@ async def soak(seconds: float, idle: int, workers: int = 1) -> tuple[dict[str, o
                 "--upstream", f"ipv4:127.0.0.1:{one.port},127.0.0.1:{two.port}=load.v1.Steady",
                 "--upstream", f"127.0.0.1:{shaky.port}=load.v1.Shaky",
             )  # fmt: skip
-            options = (*upstreams, "--upstream-keepalive", "2", "--workers", str(workers))
+            options = (*upstreams, "--upstream-keepalive", "20", "--workers", str(workers))
             try:
                 async with gateway(folder, *options, "--access-log", str(folder / "access.log")) as (address, _):
                     base = f"http://{address}"

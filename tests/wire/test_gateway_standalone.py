@@ -124,6 +124,21 @@ async def test_an_upstream_that_comes_late_brings_its_methods(folder: Path) -> N
                 await shaky.process.wait()
 
 
+async def test_a_hung_upstream_is_noticed_by_its_silence(folder: Path) -> None:
+    async with backend(folder, "steady") as steady:
+        options = ("--upstream", f"127.0.0.1:{steady.port}", "--upstream-keepalive", "0.5")
+        async with gateway(folder, *options) as (address, _), client_of(address) as client:
+            async with client.stream("GET", "/v1/idle", headers={"accept": "text/event-stream"}) as answer:
+                lines = answer.aiter_lines()
+                assert await anext(lines) == 'data: {"n":1}'
+                steady.process.send_signal(signal.SIGSTOP)
+                rest = [line async for line in lines]
+            steady.process.send_signal(signal.SIGCONT)
+            assert "event: error" in rest
+            assert '"UNAVAILABLE"' in "".join(rest)
+            await until(client, "/v1/tiny/a", 200)
+
+
 @pytest.fixture
 async def two_workers(folder: Path) -> AsyncIterator[tuple[str, int]]:
     async with backend(folder, "steady") as steady:
