@@ -15,6 +15,8 @@ from answermesh.gateway.status import CallError, Metadata, details_from_proto, u
 from answermesh.gateway.upstream.calls import Completion, Reply, StreamCall
 from answermesh.rpc.status import BROKEN_OFF
 
+_BROKE = "The connection to the service broke while the request was being sent."
+
 
 class GrpcUpstream:
     """A service behind a grpc.aio channel, which stays its owner's to close."""
@@ -87,12 +89,16 @@ class _GrpcStream:
             raise _call_error(error) from error
         except asyncio.InvalidStateError as error:
             raise await self._ended() from error
+        except grpc.aio.InternalError as error:
+            raise unavailable(_BROKE) from error
 
     async def done_writing(self) -> None:
         try:
             await self._call.done_writing()
         except grpc.aio.AioRpcError as error:
             raise _call_error(error) from error
+        except grpc.aio.InternalError as error:
+            raise unavailable(_BROKE) from error
 
     async def read(self) -> Sequence[bytes]:
         if self._reading is None:
@@ -101,9 +107,9 @@ class _GrpcStream:
             message = await asyncio.shield(self._reading)
         except grpc.aio.AioRpcError as error:
             raise _call_error(error) from error
-        finally:
-            if self._reading.done():
-                self._reading = None
+        # Not in `finally`: a message may come in the same turn of the loop as the cancelling of who waits for it, and
+        # is kept for the next one.
+        self._reading = None
         return () if message is grpc.aio.EOF else (message,)
 
     async def headers(self) -> Metadata:
@@ -139,7 +145,7 @@ def _pairs(metadata: Any) -> Metadata:
 
 def _call_error(error: grpc.aio.AioRpcError) -> CallError:
     if error.code() is grpc.StatusCode.INTERNAL and error.details() == BROKEN_OFF:
-        return unavailable("The connection to the service broke while the request was being sent.")
+        return unavailable(_BROKE)
     trailers = _pairs(error.trailing_metadata())
     details = next((value for name, value in trailers if name == "grpc-status-details-bin"), b"")
     return CallError(
