@@ -30,6 +30,8 @@ RESUMES = {
     "answermesh.v1.QueryService.Ask": Resume(id_path="event.sequence"),
     "answermesh.v1.QueryService.WatchQuery": Resume(id_path="event.sequence", request_field="after_sequence"),
 }
+# So long an upstream that hangs may hold up the first requests.
+_FIRST_ASK_S = 5.0
 # The orchestrator takes pings this often (rpc.options), and a hung one has to be left within seconds.
 _OWN_KEEPALIVE_S = 2.0
 
@@ -63,10 +65,11 @@ async def serve_setup(
 ) -> None:
     """Serve HTTP on the socket, and close it in the end.
 
-    Until an upstream has told its schema, every call is 503. `on_ready` is called once when there is one and all
-    upstreams were asked. Whenever `reload` is set, files and reflection are read again, and the access log is opened
-    anew. `shared` holds the counts of the other processes on the same address. Runs until cancelled; then requests
-    under way end within 4 s, streams are cut. Raises Failure for a setup that cannot be used.
+    Connections wait until each upstream was asked for its schema; until one has told it, every call is 503. `on_ready`
+    is called once when there is one and all upstreams were asked. Whenever `reload` is set, files and reflection are
+    read again, and the access log is opened anew. `shared` holds the counts of the other processes on the same address.
+    Runs until cancelled; then requests under way end within 4 s, streams are cut. Raises Failure for a setup that
+    cannot be used.
     """
     check_native(logging.getLogger("answermesh.gateway"))
     async with AsyncExitStack() as stack:
@@ -99,10 +102,20 @@ async def serve_setup(
                 group.create_task(observer.keep()),
             ]
             try:
+                await _first_asked(source)
                 await Server(gateway).serve(bound)
             finally:
                 for task in beside:
                     task.cancel()
+
+
+async def _first_asked(source: SchemaSource) -> None:
+    """Let connections wait a moment rather than be answered 503, as those in the queue of a worker that died do."""
+    try:
+        async with asyncio.timeout(_FIRST_ASK_S):
+            await source.asked.wait()
+    except TimeoutError:
+        pass
 
 
 async def _reload(asked: asyncio.Event, source: SchemaSource, setup: Setup, observer: Observer) -> None:

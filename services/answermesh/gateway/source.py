@@ -65,6 +65,8 @@ class SchemaSource:
         self._sources = [Source(one.member.target, one.member.services) for one in upstreams]
         self._problems: tuple[str, ...] = ()
         self._wake = [asyncio.Event() for _ in upstreams]
+        # Set once each upstream was asked, whether it answered or not.
+        self.asked = asyncio.Event()
         # Attempts to take up a schema that went well, and that were refused; for the metrics.
         self.taken_up = 0
         self.refused = 0
@@ -105,6 +107,8 @@ class SchemaSource:
         def asked(index: int) -> None:
             nonlocal told
             unasked.discard(index)
+            if not unasked:
+                self.asked.set()
             if not unasked and not told and self._gateway.has_plan:
                 told = True
                 if on_first is not None:
