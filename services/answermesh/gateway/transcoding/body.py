@@ -16,6 +16,7 @@ from answermesh.gateway.descriptors.schema import HTTP_BODY
 from answermesh.gateway.status import CallError, refused
 from answermesh.gateway.transcoding.fields import FieldPathError, find_field
 from answermesh.gateway.transcoding.floats import largest_rounded
+from answermesh.gateway.transcoding.nesting import check_depth, is_dynamic
 from answermesh.gateway.transcoding.oneofs import oneof_check
 from answermesh.gateway.transcoding.wire import delimited, group
 
@@ -140,6 +141,7 @@ class Parser:
         self._registry = registry
         self._lenient = not strict
         self._check_oneofs = oneof_check(message)
+        self._is_dynamic = is_dynamic(message)
 
     def parse(self, body: bytes) -> bytes:
         """The serialised message. Raises one of JSON_ERRORS, CallError (400)."""
@@ -151,9 +153,11 @@ class Parser:
         if self._check_oneofs is not None:
             self._check_oneofs(body)
         serialized = message.to_binary()
-        if any(infinite in serialized for infinite in _INFINITE_VALUES):
-            # May be a number in a Value that is too large for JSON to give back: this refuses it.
-            orjson.loads(body)
+        if self._is_dynamic:
+            if any(infinite in serialized for infinite in _INFINITE_VALUES):
+                # May be a number in a Value that is too large for JSON to give back: this refuses it.
+                orjson.loads(body)
+            check_depth(message, body)
         return serialized
 
 
