@@ -120,5 +120,6 @@ def test_connect_takes_a_get_of_a_method_that_has_no_side_effects(gateway: str, 
     assert runner.send(gateway, {"method": "GET", "path": path.replace("OneSegment", "Unbound")}, 10).status == 405
 
 
+@pytest.mark.timeout(300)
 def test_the_openapi_document_of_the_cases_is_valid(gateway: str) -> None:
     validate(runner.send(gateway, {"method": "GET", "path": "/openapi.json"}, 10).json())
