@@ -14,6 +14,7 @@ from protobuf import DescField, DescFieldValueMessage, DescMessage, Registry
 
 from answermesh.gateway.descriptors.schema import HTTP_BODY
 from answermesh.gateway.status import CallError, refused
+from answermesh.gateway.transcoding.brackets import check_nesting
 from answermesh.gateway.transcoding.fields import FieldPathError, find_field
 from answermesh.gateway.transcoding.floats import largest_rounded
 from answermesh.gateway.transcoding.nesting import check_depth, is_dynamic
@@ -95,6 +96,7 @@ class WholeBody:
         if not body:
             return b""
         check_json_type(content_type)
+        check_nesting(body)
         try:
             return self._parser.parse(body)
         except JSON_ERRORS as error:
@@ -122,6 +124,7 @@ class FieldBody:
         if not body:
             return b""
         check_json_type(content_type)
+        check_nesting(body)
         try:
             if self._plain is not None and body.lstrip()[:1] == b"{":
                 return self._wrap(self.field_number, self._plain.parse(body))

@@ -22,6 +22,7 @@ from protobuf import (
     ScalarType,
 )
 
+from answermesh.gateway.transcoding.brackets import check_nesting
 from answermesh.gateway.transcoding.scalars import SCALARS, enum_converter
 from answermesh.gateway.transcoding.wire import LENGTH, VARINT, delimited, group, tag, varint
 
@@ -159,8 +160,13 @@ def _message(message: DescMessage, path: str) -> Encode:
     if name in _JSON_STRINGS:
         return lambda text: message.type.from_json(json.dumps(text)).to_binary()
     if name in _JSON_TEXTS:
-        return lambda text: message.type.from_json(text).to_binary()
+        return lambda text: _from_json(message, text)
     raise FieldPathError(f"{path!r} is a message ({name}); set its fields as {path}.FIELD=VALUE")
+
+
+def _from_json(message: DescMessage, text: str) -> bytes:
+    check_nesting(text.encode())
+    return message.type.from_json(text).to_binary()
 
 
 def _field_mask(text: str) -> bytes:
