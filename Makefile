@@ -8,7 +8,7 @@ PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
 .PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean \
-  bench-gateway soak-gateway fuzz
+  bench-gateway soak-gateway fuzz fuzz-http
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ soak-gateway: setup ## Load and faults before the gateway for MINUTES (default 1
 
 fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_SEED)
 	FUZZ_CASES=$${FUZZ_CASES:-200000} $(BIN)/pytest -q --timeout 3600 tests/unit/test_http2_fuzz.py
+
+fuzz-http: setup ## Send the gateway broken requests for some minutes; FUZZ_SEED=N for other ones
+	FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),20) $(BIN)/pytest -q tests/http
 
 lint: setup
 	$(BIN)/ruff check .

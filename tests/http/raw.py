@@ -164,6 +164,18 @@ async def assert_serves(address: str) -> None:
     assert json.loads(told.responses[0].body) == {"rpc": "Whole", "probe": {"name": "good"}}
 
 
+# Faults of the service: it echoes a field mask or a Value that ProtoJSON cannot print; it cannot read bytes that the
+# gateway does not look into, since they are protobuf already.
+_NOT_OURS = (b"The service answered with what is no printable", b"Error parsing message")
+
+
+def assert_no_fault(told: Talk, sent: bytes) -> None:
+    """No answer is a 5xx that is the gateway's own. A 504 is a deadline that a header asked for."""
+    for answer in told.responses:
+        if answer.status >= 500 and answer.status != 504 and not any(fault in answer.body for fault in _NOT_OURS):
+            raise AssertionError(f"{sent[:400]!r} got {answer.status} {answer.body[:400]!r}")
+
+
 def mutated(seed: bytes, chance: random.Random) -> bytes:
     """The bytes with a few of them changed, dropped, doubled, or swapped for what parsers trip over."""
     changed = bytearray(seed)
