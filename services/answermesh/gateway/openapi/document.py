@@ -11,6 +11,12 @@ from answermesh.gateway.transcoding.fields import find_field
 
 # What a path item of OpenAPI 3.1 can hold; rules of other methods are named in `x-methods`.
 _METHODS = frozenset(("get", "put", "post", "delete", "options", "head", "patch", "trace"))
+_LAST_EVENT_ID: Json = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    "description": "Id of the last event seen: the stream goes on after it.",
+}
 _ERROR: Json = {
     "type": "object",
     "description": "An error as AIP-193 has it; a stream that fails after its start ends with one.",
@@ -20,7 +26,7 @@ _ERROR: Json = {
             "type": "object",
             "required": ["code", "message", "status"],
             "properties": {
-                "code": {"type": "integer", "description": "The HTTP status."},
+                "code": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status."},
                 "message": {"type": "string", "description": "What is wrong and what to do."},
                 "status": {"type": "string", "description": "Name of the google.rpc.Code.", "examples": ["NOT_FOUND"]},
                 "details": {
@@ -65,7 +71,10 @@ def document(plan: Plan, server: str = "/") -> Json:
         "servers": [{"url": server}],
         "tags": [_tag(name, told) for name in sorted(services)],
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.components.items()))},
+        "components": {
+            "schemas": dict(sorted(schemas.components.items())),
+            "parameters": dict(sorted(schemas.parameters.items())),
+        },
     }
 
 
@@ -103,12 +112,7 @@ def _operation(binding: Binding, url_parameters: list[Json], schemas: Schemas, t
     if rule.body != "*":
         parameters += query_parameters(binding, schemas)
     if binding.resume is not None:
-        parameters.append(
-            {
-                "name": "Last-Event-ID", "in": "header", "schema": {"type": "string"},
-                "description": "Id of the last event seen: the stream goes on after it.",
-            }
-        )  # fmt: skip
+        parameters.append(_LAST_EVENT_ID)
     if parameters:
         operation["parameters"] = parameters
     if rule.body and rule.method not in ("GET", "HEAD", "DELETE"):

@@ -12,11 +12,12 @@ from protobuf import (
     DescMessage,
 )
 
-from answermesh.gateway.openapi.schemas import Json, Schemas, behaviors
+from answermesh.gateway.openapi.schemas import JSON_VALUES, Json, Schemas, behaviors
 from answermesh.gateway.plan import Binding
 from answermesh.gateway.transcoding.fields import FieldPathError, field_encoder, find_field
 
-# Nested fields are listed down to this depth; deeper ones work, but would bury the others.
+# Nested fields are listed down to this depth, and none of a message within itself; deeper ones work, but would bury the
+# others.
 _DEPTH = 3
 
 
@@ -39,11 +40,11 @@ def path_parameters(binding: Binding, of_url: list[Json], schemas: Schemas, told
 
 def query_parameters(binding: Binding, schemas: Schemas) -> list[Json]:
     """One for each field that neither path nor body sets."""
-    taken = {*binding.request.variables, binding.rule.body}
+    message = binding.method.input
     return [
-        _query_parameter(path, field, schemas)
-        for path, field in _leaves(binding.method.input, "", _DEPTH)
-        if path not in taken and path.partition(".")[0] != (binding.rule.body or None)
+        schemas.parameter(f"{message.type_name}.{names}", _query_parameter(path, field, schemas))
+        for path, names, field in _leaves(message, "", "", (message.type_name,))
+        if names not in binding.request.variables and names.partition(".")[0] != binding.rule.body
     ]
 
 
@@ -54,6 +55,8 @@ def _query_parameter(path: str, field: DescField, schemas: Schemas) -> Json:
         entry["description"] = described["description"]
     if described.get("deprecated"):
         entry["deprecated"] = True
+    if isinstance(field.value, DescFieldValueMessage) and field.value.message.type_name in JSON_VALUES:
+        entry["content"] = {"application/json": {"schema": entry.pop("schema")}}
     if isinstance(field.value, DescFieldValueMap):
         entry |= {"style": "deepObject", "explode": True}
     if "." not in path and "REQUIRED" in behaviors(field):
@@ -61,19 +64,22 @@ def _query_parameter(path: str, field: DescField, schemas: Schemas) -> Json:
     return entry
 
 
-def _leaves(message: DescMessage, prefix: str, depth: int) -> Iterator[tuple[str, DescField]]:
-    """Fields that a query parameter can set."""
+def _leaves(
+    message: DescMessage, prefix: str, names: str, around: tuple[str, ...]
+) -> Iterator[tuple[str, str, DescField]]:
+    """Fields that a query parameter can set, by JSON and by proto names; `around` are the messages that hold them."""
     for field in message.fields:
-        path = prefix + field.json_name
-        value = field.value
+        path, named, value = prefix + field.json_name, names + field.name, field.value
         if isinstance(value, DescFieldValueMap):
             if not isinstance(value.value, DescMessage):
-                yield path, field
+                yield path, named, field
         elif isinstance(value, DescFieldValueMessage | DescFieldValueList) and not _is_text(message, field):
-            if isinstance(value, DescFieldValueMessage) and depth > 1:
-                yield from _leaves(value.message, f"{path}.", depth - 1)
+            if isinstance(value, DescFieldValueMessage) and len(around) < _DEPTH:
+                inner = value.message
+                if inner.type_name not in around:
+                    yield from _leaves(inner, f"{path}.", f"{named}.", (*around, inner.type_name))
         else:
-            yield path, field
+            yield path, named, field
 
 
 def _is_text(message: DescMessage, field: DescField) -> bool:

@@ -23,8 +23,14 @@ Json = dict[str, Any]
 _INT32: Json = {"type": "integer", "format": "int32"}
 _UINT32: Json = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 2**32 - 1}
 # 64-bit numbers are strings, since JavaScript's numbers do not hold them.
-_INT64: Json = {"type": "string", "format": "int64", "pattern": "^-?[0-9]+$"}
-_UINT64: Json = {"type": "string", "format": "uint64", "pattern": "^[0-9]+$"}
+_INT64: Json = {"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"}
+_UINT64: Json = {"type": "string", "format": "uint64", "pattern": "^[0-9]{1,20}$"}
+# Either alphabet, with padding or without, as ProtoJSON reads it.
+_BYTES: Json = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "pattern": "^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$",
+}
 _SCALARS: dict[ScalarType, Json] = {
     ScalarType.INT32: _INT32,
     ScalarType.SINT32: _INT32,
@@ -40,7 +46,7 @@ _SCALARS: dict[ScalarType, Json] = {
     ScalarType.DOUBLE: {"oneOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}], "format": "double"},
     ScalarType.BOOL: {"type": "boolean"},
     ScalarType.STRING: {"type": "string"},
-    ScalarType.BYTES: {"type": "string", "contentEncoding": "base64"},
+    ScalarType.BYTES: _BYTES,
 }
 _WELL_KNOWN: dict[str, Json] = {
     "Timestamp": {"type": "string", "format": "date-time"},
@@ -59,16 +65,24 @@ _WELL_KNOWN: dict[str, Json] = {
     "UInt32Value": _UINT32,
     "BoolValue": {"type": "boolean"},
     "StringValue": {"type": "string"},
-    "BytesValue": {"type": "string", "contentEncoding": "base64"},
+    "BytesValue": _BYTES,
 }
+# Messages whose JSON is any value, which a query parameter holds as JSON text.
+JSON_VALUES = frozenset(f"google.protobuf.{name}" for name in ("Struct", "Value", "ListValue"))
 
 
 class Schemas:
-    """Gathers the schemas that others refer to, in `components`."""
+    """Gathers the schemas and the parameters that others refer to."""
 
     def __init__(self, told: dict[str, str]) -> None:
         self._told = told
         self.components: dict[str, Json] = {}
+        self.parameters: dict[str, Json] = {}
+
+    def parameter(self, name: str, entry: Json) -> Json:
+        """A reference to a parameter, which several operations of one message share."""
+        self.parameters[name] = entry
+        return {"$ref": f"#/components/parameters/{name}"}
 
     def message(self, message: DescMessage) -> Json:
         """A schema or a reference."""
