@@ -134,11 +134,12 @@ def _body(binding: Binding, schemas: Schemas) -> Json:
         return {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}, "required": True}
     if rule.body == "*":
         taken = frozenset(path for path in binding.request.variables if "." not in path)
-        schema = schemas.object(message, taken) if taken else schemas.message(message)
+        schema = schemas.request(message, taken)
     else:
         field = find_field(message, rule.body)
         assert field is not None
-        schema = schemas.value(field)
+        inner = getattr(field.value, "message", None)
+        schema = schemas.request(inner) if inner is not None else schemas.value(field)
     if binding.method.client_streaming:
         return {
             "content": {

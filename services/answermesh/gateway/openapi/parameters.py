@@ -23,15 +23,19 @@ _DEPTH = 3
 
 def path_parameters(binding: Binding, of_url: list[Json], schemas: Schemas, told: dict[str, str]) -> list[Json]:
     """One for each `{…}` of the path."""
+    # Names in a URL have no dots, which client generators take badly.
+    field_paths: dict[str, str] = {path.replace(".", "_"): path for path in binding.request.variables}
     parameters = []
     for parameter in of_url:
-        name, wild = parameter["name"], parameter["wild"]
-        field = _at(binding.method.input, name)
+        name: str = parameter["name"]
+        wild: bool = parameter["wild"]
+        field = _at(binding.method.input, field_paths.get(name, name))
         schema: Json = schemas.value(field) if field is not None and not wild else {"type": "string"}
         entry: Json = {"name": name, "in": "path", "required": True, "schema": schema}
         text = told.get(f"{field.parent.type_name}.{field.name}", "") if field is not None else ""
         if wild:
             text = f"{text} May hold slashes.".strip()
+            entry["x-multi-segment"] = True
         if text:
             entry["description"] = text
         parameters.append(entry)

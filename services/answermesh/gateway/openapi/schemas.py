@@ -31,6 +31,8 @@ _BYTES: Json = {
     "contentEncoding": "base64",
     "pattern": "^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$",
 }
+_FLOAT: Json = {"type": "number", "minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38}
+_NO_NUMBERS: Json = {"enum": ["NaN", "Infinity", "-Infinity"]}
 _SCALARS: dict[ScalarType, Json] = {
     ScalarType.INT32: _INT32,
     ScalarType.SINT32: _INT32,
@@ -42,20 +44,27 @@ _SCALARS: dict[ScalarType, Json] = {
     ScalarType.SFIXED64: _INT64,
     ScalarType.UINT64: _UINT64,
     ScalarType.FIXED64: _UINT64,
-    ScalarType.FLOAT: {"oneOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}], "format": "float"},
-    ScalarType.DOUBLE: {"oneOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}], "format": "double"},
+    ScalarType.FLOAT: {"oneOf": [_FLOAT, _NO_NUMBERS], "format": "float"},
+    ScalarType.DOUBLE: {"oneOf": [{"type": "number"}, _NO_NUMBERS], "format": "double"},
     ScalarType.BOOL: {"type": "boolean"},
     ScalarType.STRING: {"type": "string"},
     ScalarType.BYTES: _BYTES,
 }
+# What a map's keys look like, which in JSON are all strings.
+_KEYS: dict[ScalarType, Json] = {
+    ScalarType.BOOL: {"enum": ["true", "false"]},
+    **{scalar: {"pattern": "^-?[0-9]{1,10}$"} for scalar, schema in _SCALARS.items() if schema is _INT32},
+    **{scalar: {"pattern": "^[0-9]{1,10}$"} for scalar, schema in _SCALARS.items() if schema is _UINT32},
+    **{scalar: {"pattern": schema["pattern"]} for scalar, schema in _SCALARS.items() if schema in (_INT64, _UINT64)},
+}
 _WELL_KNOWN: dict[str, Json] = {
     "Timestamp": {"type": "string", "format": "date-time"},
-    "Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "examples": ["1.500s"]},
+    "Duration": {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$", "examples": ["1.500s"]},
     "FieldMask": {"type": "string", "examples": ["name,address.city"]},
     "Struct": {"type": "object"},
     "Value": {},
     "ListValue": {"type": "array", "items": {}},
-    "Empty": {"type": "object"},
+    "Empty": {"type": "object", "additionalProperties": False},
     "Any": {"type": "object", "properties": {"@type": {"type": "string"}}, "additionalProperties": True},
     "DoubleValue": _SCALARS[ScalarType.DOUBLE],
     "FloatValue": _SCALARS[ScalarType.FLOAT],
@@ -105,17 +114,24 @@ class Schemas:
             "properties": {field.json_name: self.field(field) for field in fields},
             "additionalProperties": False,
         }
-        required = [field.json_name for field in fields if "REQUIRED" in behaviors(field)]
-        if required:
-            schema["required"] = required
         self._describe(schema, message.type_name, message.deprecated)
         return schema
+
+    def request(self, message: DescMessage, without: frozenset[str] = frozenset()) -> Json:
+        """The message as a request's body: what is required is so there alone, for an answer leaves defaults out."""
+        schema = self.object(message, without) if without else self.message(message)
+        required = [
+            field.json_name for field in message.fields if field.name not in without and "REQUIRED" in behaviors(field)
+        ]
+        return schema | {"required": required} if required else schema
 
     def field(self, field: DescField) -> Json:
         """A field with its comment and behaviour."""
         schema = self.value(field)
         self._describe(schema, f"{field.parent.type_name}.{field.name}", field.deprecated)
         told = behaviors(field)
+        if "REQUIRED" in told:
+            schema["description"] = f"{schema.get('description', '')} Required in requests.".strip()
         if "OUTPUT_ONLY" in told:
             schema["readOnly"] = True
         if "INPUT_ONLY" in told:
@@ -133,8 +149,9 @@ class Schemas:
                 return self.message(message)
             case DescFieldValueList(element=element):
                 return {"type": "array", "items": self._element(element)}
-            case DescFieldValueMap(value=value):
-                return {"type": "object", "additionalProperties": self._element(value)}
+            case DescFieldValueMap(key=key, value=value):
+                schema = {"type": "object", "additionalProperties": self._element(value)}
+                return schema | {"propertyNames": _KEYS[key]} if key in _KEYS else schema
         raise AssertionError(field)
 
     def enum(self, enum: DescEnum) -> Json:

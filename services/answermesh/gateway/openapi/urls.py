@@ -78,6 +78,6 @@ class Urls:
         names: list[str] = []
         for at, segment in enumerate(template.segments):
             if "*" in segment:
-                name = re.sub(r"[^A-Za-z0-9_.]", "_", chosen.get(at, f"segment_{at}"))
+                name = re.sub(r"[^A-Za-z0-9_]", "_", chosen.get(at, f"segment_{at}"))
                 names.append(name if name not in names else f"{name}_{at}")
         return names
