@@ -149,3 +149,23 @@ for (const protocol of ["connect", "grpc-web"]) {
     assert.match(got.backend ?? "", /one/);
   });
 }
+
+test("the documentation page finds a method, calls it, shows its stream, and asks nobody but the gateway", async () => {
+  const [docs, asked, faults] = [await browser.newPage(), [], []];
+  docs.on("request", (request) => asked.push(request));
+  docs.on("pageerror", (error) => faults.push(error.message));
+  docs.on("console", (told) => told.type() === "error" && faults.push(told.text()));
+  await docs.goto(`${MESH}/docs`);
+  await docs.fill("#auth", "Bearer mine");
+  await docs.fill("#find", "watchquery");
+  const operation = docs.locator("details.op:visible").first();
+  await operation.locator("summary").click();
+  await operation.locator('input[aria-label="query"]').fill("q1");
+  await operation.locator(".send").click();
+  await docs.waitForFunction(() => document.querySelector(".told:not([hidden])")?.textContent.includes("queryEnded"));
+  assert.match(await operation.locator(".told").textContent(), /^200 OK/);
+  const call = asked.find((request) => request.url().endsWith(WATCH));
+  assert.equal(call.headers().authorization, "Bearer mine");
+  assert.deepEqual(asked.filter((request) => !request.url().startsWith(MESH)).map((request) => request.url()), []);
+  assert.deepEqual(faults.filter((fault) => !fault.includes("favicon")), []);
+});
