@@ -44,7 +44,7 @@ class Http2Call:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._stream is not None:
+        if self._stream is not None and self._stream.is_open:
             self._stream.abort(ErrorCode.CANCEL, CallError(StatusCode.CANCELLED, "The call was left."))
 
     async def read(self) -> Sequence[bytes]:

@@ -60,7 +60,9 @@ class Http2Upstream:
             timeout_s = self._left_s(deadline)
         future: asyncio.Future[Reply] = self._loop.create_future()
         stream = UnaryStream(connection, deadline, future)
-        connection.open(stream, self._block(connection, path, metadata, timeout_s), self._sized(message))
+        if len(message) > self._max_message_bytes:
+            raise self._too_large(message)
+        connection.open(stream, self._block(connection, path, metadata, timeout_s), message)
         try:
             return await future
         except asyncio.CancelledError:
@@ -90,20 +92,19 @@ class Http2Upstream:
     async def _open_stream(self, path: str, metadata: Metadata, deadline: float, only: bytes | None) -> StreamingStream:
         connection = self._pool.pick() or await self._pool.acquire(deadline)
         stream = StreamingStream(connection, deadline)
-        message = None if only is None else self._sized(only)
-        connection.open(stream, self._block(connection, path, metadata, self._left_s(deadline)), message)
+        if only is not None and len(only) > self._max_message_bytes:
+            raise self._too_large(only)
+        connection.open(stream, self._block(connection, path, metadata, self._left_s(deadline)), only)
         return stream
 
     def _left_s(self, deadline: float) -> float | None:
         return None if deadline == NEVER else max(0.0, deadline - self._loop.time())
 
-    def _sized(self, message: bytes) -> bytes:
-        if len(message) > self._max_message_bytes:
-            raise CallError(
-                StatusCode.RESOURCE_EXHAUSTED,
-                f"The request message of {len(message)} bytes is larger than {self._max_message_bytes}; send less.",
-            )
-        return message
+    def _too_large(self, message: bytes) -> CallError:
+        return CallError(
+            StatusCode.RESOURCE_EXHAUSTED,
+            f"The request message of {len(message)} bytes is larger than {self._max_message_bytes}; send less.",
+        )
 
     def _block(self, connection: Connection, path: str, metadata: Metadata, timeout_s: float | None) -> bytes:
         block = self._headers.block(path, metadata, timeout_s)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2
 
@@ -143,12 +144,19 @@ class Link:
             self._enter(State.UNHEALTHY)
             messages = await stream.read()
         while messages:
-            status = health_pb2.HealthCheckResponse.FromString(messages[-1]).status
-            serves = status == health_pb2.HealthCheckResponse.SERVING
+            serves = _serves(messages[-1])
             if not serves:
                 self.error = f"The server at {self.address} says that it is not serving."
             self._enter(State.READY if serves else State.UNHEALTHY)
             messages = await stream.read()
+
+
+def _serves(message: bytes) -> bool:
+    try:
+        told = health_pb2.HealthCheckResponse.FromString(message)
+    except DecodeError:
+        return False
+    return bool(told.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def _calmer(keepalive: Keepalive) -> Keepalive:

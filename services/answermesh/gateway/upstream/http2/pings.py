@@ -51,7 +51,8 @@ class Pings:
     def plan(self, now: float, *, busy: bool, last_stream_id: int) -> float:
         """The instant of the next check."""
         if self.unanswered:
-            due = self._sent_at + self._keepalive.timeout_s
+            # If it has answered, the next ping may be due before this one would have been too late.
+            due = min(self._sent_at + self._keepalive.timeout_s, now + self._keepalive.time_s)
         elif busy:
             # A call that starts meanwhile may want its ping sooner.
             due = min(self._due(last_stream_id), now + self._keepalive.time_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import math
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterable
@@ -23,6 +24,7 @@ from answermesh.gateway.upstream.http2.requests import RequestHeaders
 from answermesh.gateway.upstream.http2.stream import deadline_exceeded
 from answermesh.gateway.upstream.http2.targets import Address, Target, resolve
 
+_log = logging.getLogger("answermesh.gateway")
 # gRPC's `dns_min_time_between_resolutions_ms` of the mesh.
 _RESOLVE_PAUSE_S = 5.0
 
@@ -65,8 +67,6 @@ class Pool:
 
     async def acquire(self, deadline: float) -> Connection:
         """A connection with room, waited for in line. Raises CallError."""
-        if self._closed:
-            raise CallError(StatusCode.CANCELLED, "The gateway's connection to the upstream was closed.")
         if len(self.waiting) >= self._options.max_waiting:
             raise CallError(
                 StatusCode.RESOURCE_EXHAUSTED,
@@ -86,6 +86,8 @@ class Pool:
 
     async def _wait(self, ticket: asyncio.Event, deadline: float) -> None:
         """Until there may be room. Raises CallError once there is no point in waiting."""
+        if self._closed:
+            raise CallError(StatusCode.CANCELLED, "The gateway's connection to the upstream was closed.")
         now, patience_ends = asyncio.get_running_loop().time(), self._patience_ends()
         if now >= deadline:
             raise deadline_exceeded()
@@ -108,16 +110,16 @@ class Pool:
 
     def _grow(self) -> None:
         """One more connection to the address that has the fewest, if all have as many calls as they may."""
-        if not self._ready or any(link.state is not State.READY for link in self._links):
+        if not self._ready or any(link.extra and link.state is not State.READY for link in self._links):
             return
-        counts = Counter(link.address for link in self._links)
-        address, count = min(counts.items(), key=lambda item: item[1])
-        if count < self._options.max_connections:
+        counts = Counter(link.address for link in self._links if link.state is State.READY)
+        address, count = min(counts.items(), key=lambda item: item[1], default=(None, 0))
+        if address is not None and count < self._options.max_connections:
             self._add(address, extra=True)
 
     # ------------------------------------------------------------ links
     def _start(self) -> None:
-        if self._started:
+        if self._started or self._closed:
             return
         self._started = True
         self._down_since = asyncio.get_running_loop().time()
@@ -133,11 +135,20 @@ class Pool:
     def _add(self, address: Address, *, extra: bool = False) -> None:
         link = Link(address, self._options, self._headers, self._make, self._on_change, extra=extra)
         task = self._links[link] = self._task(link.run(), f"keeps {address} connected")
-        task.add_done_callback(lambda _: self._forget(link))
+        task.add_done_callback(lambda task: self._forget(link, task))
 
-    def _forget(self, link: Link) -> None:
+    def _forget(self, link: Link, task: asyncio.Task[None]) -> None:
         self._links.pop(link, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Nobody knows why, so it is told; calls must not wait for an address that nobody keeps connected.
+            _log.error("the connection to %s failed; it is made anew", link.address, exc_info=error)
+            self._error = f"The connection to {link.address} failed."
+            asyncio.get_running_loop().call_later(self._options.backoff.most_s, self._restore, link.address)
         self._on_change()
+
+    def _restore(self, address: Address) -> None:
+        if not self._closed and all(link.address != address for link in self._links):
+            self._add(address)
 
     def _use(self, addresses: Iterable[Address]) -> None:
         """Connect to these addresses and to no others; calls under way elsewhere end in peace."""

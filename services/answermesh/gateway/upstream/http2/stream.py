@@ -144,6 +144,11 @@ class Stream(ABC):
         self.abort(ErrorCode.CANCEL, deadline_exceeded())
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is anything to abort."""
+        return self.id in self.connection.streams
+
+    @property
     def held(self) -> int:
         """Bytes that the connection keeps for this call."""
         return len(self.partial) if self.partial is not None else 0
