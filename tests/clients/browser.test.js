@@ -41,7 +41,7 @@ const cutting = async () => {
       answer.on("data", (chunk) => {
         text += chunk;
         const events = text.split("\n\n");
-        if (events.length > 2) {
+        if (events.length > 2 && !response.writableEnded) {
           answer.destroy();
           response.end(events.slice(0, 2).join("\n\n") + "\n\n");
         }

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from answermesh.errors import Failure
+from answermesh.gateway.http.asgi import AsgiExchange
 from answermesh.gateway.http.exchange import Exchange
 from answermesh.gateway.options import Options
 from answermesh.gateway.telemetry.access_log import AccessLog
@@ -26,7 +27,7 @@ def exchange(rpc: str = "p.A.Get", status: int = 200) -> Exchange:
         raise AssertionError("nobody reads or writes")
 
     scope = {"type": "http", "method": "GET", "path": "/a", "headers": [], "client": ("127.0.0.1", 5)}
-    made = Exchange(scope, never, never, Options())  # type: ignore[arg-type]  # it is never called
+    made = AsgiExchange(scope, never, never, Options(), lambda: None)  # type: ignore[arg-type]  # it is never called
     made.rpc, made.status = rpc, status
     return made
 

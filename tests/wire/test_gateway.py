@@ -222,7 +222,9 @@ async def test_the_openapi_document_is_valid_and_the_page_needs_no_other_host() 
         validate(document)
         assert document["openapi"].startswith("3.1")
         watch = document["paths"]["/v1/queries/{query}:watch"]["get"]
-        assert [p["name"] for p in watch["parameters"]] == ["query", "afterSequence", "Last-Event-ID"]
+        shared = document["components"]["parameters"]
+        named = [p if "name" in p else shared[p["$ref"].rpartition("/")[2]] for p in watch["parameters"]]
+        assert [p["name"] for p in named] == ["query", "afterSequence", "Last-Event-ID"]
         page = (await client.get("/docs")).text
         assert "http://" not in page
         assert "https://" not in page

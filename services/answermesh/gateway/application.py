@@ -108,8 +108,8 @@ class Gateway:
         try:
             _check_sizes(exchange)
             started = call.start(self._upstream, found.segments, body)
-        except CallError:
-            # Told by `handle`, which knows how.
+        except Exception:
+            # Whatever it is, `handle` meets it too, and knows how to tell.
             return None
         if not started:
             return None

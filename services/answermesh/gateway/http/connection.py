@@ -172,9 +172,10 @@ class Connection(asyncio.Protocol):
         assert exchange is not None
         exchange.received.append(body)
         exchange.received_bytes += len(body)
+        exchange.untaken_bytes += len(body)
         if self._body_waiter is not None:
             _wake(self._body_waiter)
-        elif len(exchange.received) > 1 and sum(map(len, exchange.received)) > _AHEAD_BYTES:
+        elif exchange.untaken_bytes > _AHEAD_BYTES:
             self._pause_reading()
 
     def on_message_complete(self) -> None:
@@ -320,12 +321,20 @@ class Connection(asyncio.Protocol):
         if exchange.whole or not self.transport.can_write_eof():
             self._close()
         else:
-            self._deaf = True
-            # Closing now would reset the connection while the client still sends, and it might lose the answer.
-            self.transport.write_eof()
-            self.resume_reading()
-            self._request_until_s = self._loop.time() + _LINGER_S
+            self._linger()
         return False
+
+    def _linger(self) -> None:
+        """Closing now would reset the connection while the client still sends, and it might lose the answer."""
+        self._deaf = True
+        self._request_until_s = self._loop.time() + _LINGER_S
+        try:
+            self.transport.write_eof()
+        except OSError:
+            # The client was faster.
+            self.transport.abort()
+        else:
+            self.resume_reading()
 
     # ------------------------------------------------------------ ending
     def _reset(self) -> None:

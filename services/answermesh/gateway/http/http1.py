@@ -42,8 +42,9 @@ class Http1Exchange(Exchange):
         self._connection = connection
         self.peer = connection.peer
         self._is_1_1 = is_1_1
-        # Body that has come and nobody has taken yet.
+        # Body that has come and nobody has taken yet, and its size.
         self.received: list[bytes] = []
+        self.untaken_bytes = 0
 
     # ------------------------------------------------------------ reading
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -54,6 +55,7 @@ class Http1Exchange(Exchange):
                     self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 await self._connection.more_body(self)
             received, self.received = self.received, []
+            self.untaken_bytes = 0
             self._connection.resume_reading()
             for chunk in received:
                 yield chunk

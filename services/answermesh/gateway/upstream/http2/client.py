@@ -59,10 +59,7 @@ class Http2Upstream:
             connection = await self._pool.acquire(deadline)
             timeout_s = self._left_s(deadline)
         future: asyncio.Future[Reply] = self._loop.create_future()
-        stream = UnaryStream(connection, deadline, future)
-        if len(message) > self._max_message_bytes:
-            raise self._too_large(message)
-        connection.open(stream, self._block(connection, path, metadata, timeout_s), message)
+        stream = self._open_unary(connection, path, message, metadata, timeout_s, deadline, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -80,8 +77,22 @@ class Http2Upstream:
         if connection is None:
             return None
         deadline = NEVER if timeout_s is None else self._loop.time() + timeout_s
+        return self._open_unary(connection, path, message, metadata, timeout_s, deadline, completion)
+
+    def _open_unary(
+        self,
+        connection: Connection,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        timeout_s: float | None,
+        deadline: float,
+        completion: Completion,
+    ) -> UnaryStream:
         stream = UnaryStream(connection, deadline, completion)
-        connection.open(stream, self._block(connection, path, metadata, timeout_s), self._sized(message))
+        if len(message) > self._max_message_bytes:
+            raise self._too_large(message)
+        connection.open(stream, self._block(connection, path, metadata, timeout_s), message)
         return stream
 
     def stream(self, path: str, metadata: Metadata, timeout_s: float | None, only: bytes | None = None) -> Http2Call:
