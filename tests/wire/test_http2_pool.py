@@ -31,7 +31,12 @@ WHO = "/test.Test/Who"
 
 @asynccontextmanager
 async def server(
-    name: str, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None, **options: Any
+    name: str,
+    address: str = "127.0.0.1:0",
+    credentials: grpc.ServerCredentials | None = None,
+    *,
+    tells_health: bool = True,
+    **options: Any,
 ) -> AsyncIterator[tuple[str, health.aio.HealthServicer, grpc.aio.Server]]:
     """A server that answers its name; its address, its health, itself."""
 
@@ -43,7 +48,8 @@ async def server(
     started.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", handlers),))
     told = health.aio.HealthServicer()
     await told.set("", health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(told, started)
+    if tells_health:
+        health_pb2_grpc.add_HealthServicer_to_server(told, started)
     port = started.add_secure_port(address, credentials) if credentials else started.add_insecure_port(address)
     await started.start()
     try:
@@ -73,6 +79,15 @@ async def test_calls_go_to_all_addresses_in_turn() -> None:
         async with Http2Upstream(f"ipv4:{','.join(addresses)}") as upstream:
             await until_only(upstream, *"abc")
             assert max((await ask_many(upstream, 60)).values()) <= 30
+
+
+async def test_a_server_that_tells_its_health_gets_as_many_calls_as_one_that_tells_none() -> None:
+    async with AsyncExitStack() as stack:
+        first, _, _ = await stack.enter_async_context(server("tells"))
+        second, _, _ = await stack.enter_async_context(server("silent", tells_health=False))
+        async with Http2Upstream(f"ipv4:{first},{second}") as upstream:
+            await until_only(upstream, "tells", "silent")
+            assert await ask_many(upstream, 40) == {"tells": 20, "silent": 20}
 
 
 async def test_a_server_that_is_not_serving_gets_no_calls_until_it_is() -> None:

@@ -171,6 +171,11 @@ class Connection(asyncio.Protocol):
         return self.buffered_bytes > self.max_buffered_bytes
 
     @property
+    def calls(self) -> int:
+        """How many are under way, the owner's watch apart: a server that tells its health is no busier for it."""
+        return len(self.streams) - (self.watch is not None)
+
+    @property
     def has_room(self) -> bool:
         """Whether a call may start."""
         return len(self.streams) < self.capacity

@@ -135,7 +135,14 @@ class Link:
         stream = StreamingStream(connection, NEVER)
         request = health_pb2.HealthCheckRequest(service=service).SerializeToString()
         connection.watch = stream
-        connection.open(stream, self._headers.block(_WATCH, (), None), request)
+        try:
+            connection.open(stream, self._headers.block(_WATCH, (), None), request)
+            await self._follow(stream)
+        finally:
+            connection.watch = None
+
+    async def _follow(self, stream: StreamingStream) -> None:
+        """Enter the state that the server tells, each time that it tells one. Raises CallError."""
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
                 messages = await stream.read()

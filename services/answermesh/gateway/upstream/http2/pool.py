@@ -59,7 +59,7 @@ class Pool:
             return ready[0] if ready[0].has_room else None
         self._turn = turn = (self._turn + 1) % len(ready)
         first, second = ready[turn], ready[turn - 1]
-        chosen = first if len(first.streams) <= len(second.streams) else second
+        chosen = first if first.calls <= second.calls else second
         return chosen if chosen.has_room else self._any()
 
     def _any(self) -> Connection | None:
