@@ -32,6 +32,13 @@ class ScriptedAgent(AgentServiceServicer):
         self.starts: list[pb.RunRequest.Start] = []
         self.started = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self._another = asyncio.Event()
+
+    async def runs(self, count: int) -> None:
+        """Wait until it was run that often."""
+        while len(self.starts) < count:
+            self._another.clear()
+            await self._another.wait()
 
     async def GetCard(self, request: pb.GetCardRequest, context: object) -> pb.GetCardResponse:
         return pb.GetCardResponse(card=self.card)
@@ -43,6 +50,7 @@ class ScriptedAgent(AgentServiceServicer):
         first = await anext(requests)
         self.starts.append(first.start)
         self.started.set()
+        self._another.set()
 
         async def findings() -> AsyncIterator[Finding]:
             async for request in requests:

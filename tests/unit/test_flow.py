@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.flow import KIND_OF_MEMBER, Flow, kind_of
+from answermesh.orchestrator.flow import KIND_OF_MEMBER, Flow, Routed, kind_of
 from answermesh.orchestrator.plan import DEFAULT, Plan, Step, wire
 from answermesh.v1.finding_pb2 import Entity, Finding, Passage, Sentence, TextDelta
 from tests.unit.test_plan import CARDS, card
@@ -115,11 +115,45 @@ def test_only_what_may_pass_is_tried_again_and_only_so_often() -> None:
     assert not running.may_retry("retrieval", Failure(Reason.INTERNAL, "bug"), 1)
 
 
-def test_an_author_whose_text_was_seen_is_not_tried_again() -> None:
-    running = flow()
-    running.found("synthesis", [Finding(id="t", text_delta=TextDelta(text="So"))])
+def delta(text: str, offset: int, finding_id: str = "t") -> Finding:
+    return Finding(id=finding_id, text_delta=TextDelta(text=text, offset=offset))
 
-    assert not running.may_retry("synthesis", Failure(Reason.SERVICE_UNAVAILABLE, "gone"), 1)
+
+def texts(routed: Routed) -> list[tuple[int, str]]:
+    return [(finding.text_delta.offset, finding.text_delta.text) for finding in routed.new]
+
+
+def test_an_author_that_is_run_again_adds_only_what_was_not_told() -> None:
+    running = flow()
+    running.found("synthesis", [delta("Raft ele", 0, "a"), delta("cts", 8, "b")])
+
+    running.replay("synthesis")
+    again = running.found("synthesis", [delta("Raft", 0, "a"), delta(" elects a", 4, "b"), delta(" leader.", 13, "c")])
+
+    assert texts(again) == [(11, " a"), (13, " leader.")]
+    assert len({"a", "b", *(finding.id for finding in again.new)}) == 4
+    assert running.shortfall("synthesis") is None
+
+
+def test_an_author_that_words_its_text_differently_when_run_again_adds_nothing() -> None:
+    running = flow()
+    running.found("synthesis", [delta("Raft elects", 0)])
+
+    running.replay("synthesis")
+    with pytest.raises(Failure, match="worded its text differently"):
+        running.found("synthesis", [delta("Raft chooses a leader.", 0)])
+
+
+def test_an_author_that_ends_before_what_was_told_has_failed() -> None:
+    running = flow()
+    running.found("synthesis", [delta("Raft elects", 0)])
+
+    running.replay("synthesis")
+    running.found("synthesis", [delta("Raft", 0)])
+
+    short = running.shortfall("synthesis")
+    assert short is not None
+    assert "after 11 characters, and ended after 4" in short.message
 
 
 def test_an_agent_that_is_not_idempotent_is_not_tried_again() -> None:
@@ -162,3 +196,22 @@ def test_whatever_is_told_twice_each_consumer_gets_each_finding_once_in_order(id
         got += [finding.id for finding in routed.deliveries.get("citation", ())]
 
     assert got == list(dict.fromkeys(str(number) for number in ids))
+
+
+@given(st.text("abc", min_size=1, max_size=20), st.data())
+def test_however_two_runs_cut_the_same_text_readers_get_it_once(whole: str, data: st.DataObject) -> None:
+    running = flow()
+    got: list[str] = []
+    for run in range(2):
+        running.replay("synthesis")
+        end = len(whole) if run else data.draw(st.integers(0, len(whole)))
+        offset = 0
+        while offset < end:
+            size = data.draw(st.integers(1, end - offset))
+            got += [
+                text for _, text in texts(running.found("synthesis", [delta(whole[offset : offset + size], offset)]))
+            ]
+            offset += size
+
+    assert "".join(got) == whole
+    assert running.shortfall("synthesis") is None

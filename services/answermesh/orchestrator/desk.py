@@ -1,33 +1,43 @@
 """The desk: which queries this process is answering, and which it takes up next.
 
 A query that waits, or whose owner fell silent, is claimed by lease and fencing token. What another process left half
-done is ended from its journal: with the part of the answer that readers have seen, or with the reason why not.
+done goes on from its journal: agents that ended are not run again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.ending import Tally
-from answermesh.orchestrator.journal import Journal
+from answermesh.orchestrator.journal import Journal, QueryLog
+from answermesh.orchestrator.leases import LEASE_S, Claim, Leases
 from answermesh.orchestrator.plan import Wiring
-from answermesh.orchestrator.queries import Claim, Queries
+from answermesh.orchestrator.queries import Queries
+from answermesh.orchestrator.recovery import Course, agents_of, elapsed_s
 from answermesh.orchestrator.run import Agents, QueryRun, allowed_s
 from answermesh.rpc.deadline import no_deadline
-from answermesh.v1.query_pb2 import Query
+from answermesh.v1.query_pb2 import Query, QueryEvent
 
 log = logging.getLogger(__name__)
 
 # Queries answered at once; more wait in the database, or are refused if their caller waits with them.
 MAX_RUNNING = 64
-# How often leases are renewed: three times before the first could run out.
-RENEW_S = 3.0
+# Queries of an owner that died, beyond those: they were admitted once, and their readers wait.
+MAX_ADOPTED = 64
+# How often the lease is renewed: four times before it could run out.
+RENEW_S = 0.5
 # How often queries without an owner are looked for when nothing points to one.
-SWEEP_S = 5.0
+LOOK_S = 0.5
+# How often queries are looked for that this process owns and does not answer.
+STRAY_S = 2.0
+# How long the agents of a query that goes on here may take to be found by a process that has just started.
+SETTLE_S = 5.0
 # How long ending a query that was stopped may take.
 STOP_S = 10.0
 
@@ -38,17 +48,34 @@ class Plans(Protocol):
     def wiring(self, plan: str) -> Wiring:
         """The plan of that name with the agents as they are now. Raises Failure(NOT_FOUND | INVALID_PLAN)."""
 
+    async def settled(self, agents: Iterable[str] = ()) -> None:
+        """Wait until all configured agents, and those named, are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A query that is being answered here."""
+
+    run: QueryRun
+    log: QueryLog
+    task: asyncio.Task[None]
+
 
 class Desk:
     """Answers queries, as many at once as it may."""
 
-    def __init__(self, queries: Queries, journal: Journal, plans: Plans, agents: Agents, tenant: str) -> None:
+    def __init__(
+        self, leases: Leases, queries: Queries, journal: Journal, plans: Plans, agents: Agents, tenant: str
+    ) -> None:
+        self._leases = leases
         self._queries = queries
         self._journal = journal
         self._plans = plans
         self._agents = agents
         self._tenant = tenant
-        self._running: dict[str, tuple[QueryRun, asyncio.Task[None]]] = {}
+        self._running: dict[str, _Running] = {}
+        # From when on other owners' leases may be held to have run out.
+        self._judges_from_s = 0.0
         # Queries on their way into the database, which count as running: a burst must not pass while none of it is.
         self._accepting = 0
         self._tasks: asyncio.TaskGroup | None = None
@@ -79,24 +106,25 @@ class Desk:
         """End a query that is being answered here; returns the task that ends then, None if it is not here."""
         if (running := self._running.get(query_id)) is None:
             return None
-        run, task = running
-        run.stop(failure)
-        return task
+        running.run.stop(failure)
+        return running.task
 
     async def end_elsewhere(self, query_id: str, failure: Failure) -> None:
         """End a query that is not being answered here, for that reason; one that has ended stays as it is."""
-        if claim := await self._queries.seize(self._tenant, query_id):
+        if claim := await self._leases.seize(self._tenant, query_id):
             await self._end_abandoned(claim, failure)
 
     async def run(self) -> None:
-        """Take up queries and keep their leases, for as long as the process lives; on cancel, end what is running."""
+        """Take up queries and keep the lease, for as long as the process lives; on cancel, leave them to others."""
         async with asyncio.TaskGroup() as self._tasks:
-            self._tasks.create_task(self._renew())
+            self._tasks.create_task(self._keep_lease(), name="lease")
+            self._tasks.create_task(self._find_strays(), name="strays")
             try:
+                await self._settled()
                 while True:
                     await self._claim()
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(SWEEP_S):
+                        async with asyncio.timeout(LOOK_S):
                             await self._wanted.wait()
                     self._wanted.clear()
             finally:
@@ -105,18 +133,37 @@ class Desk:
     def _room(self) -> int:
         return MAX_RUNNING - len(self._running) - self._accepting
 
+    async def _settled(self, agents: Iterable[str] = ()) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self._plans.settled(agents)
+
     async def _close(self) -> None:
+        """Leave all that is being answered to others, as it is."""
         self._closing = True
-        failure = Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.")
-        tasks = [self.cancel(query_id, failure) for query_id in list(self._running)]
-        if waiting := [task for task in tasks if task is not None]:
-            await asyncio.wait(waiting, timeout=STOP_S)
+        for query_id in self._running:
+            self._leave(query_id, "The orchestrator that answered it is stopping; another goes on.")
+        if tasks := [running.task for running in self._running.values()]:
+            await asyncio.wait(tasks, timeout=STOP_S)
+        try:
+            await self._leases.resign(self._tenant)
+        except Failure as failure:
+            log.warning("the lease cannot be given up, and runs out: %s", failure.message)
+
+    def _leave(self, query_id: str, why: str) -> None:
+        """Stop answering a query, and write nothing more of it."""
+        running = self._running[query_id]
+        failure = Failure(Reason.SERVICE_UNAVAILABLE, why)
+        running.log.fail(failure)
+        running.run.stop(failure)
 
     async def _claim(self) -> None:
-        if (room := self._room()) <= 0:
-            return
+        room = self._room()
+        lapsed = asyncio.get_running_loop().time() >= self._judges_from_s
         try:
-            claims = await self._queries.claim(self._tenant, room)
+            claims = await self._leases.claim(
+                self._tenant, begun=max(room + MAX_ADOPTED, 0), waiting=room, lapsed=lapsed
+            )
         except Failure as failure:
             log.warning("waiting queries cannot be taken up: %s", failure.message)
             return
@@ -124,30 +171,35 @@ class Desk:
             await self._take_up(claim)
 
     async def _take_up(self, claim: Claim) -> None:
-        if claim.record.state == Query.STATE_QUEUED and not claim.attached:
-            try:
-                wiring = self._plans.wiring(claim.record.plan)
-            except Failure as failure:
-                await self._end_abandoned(claim, failure)
-                return
-            self._start(claim, wiring, None)
-        else:
-            gone = "The orchestrator that answered it stopped; ask again."
-            await self._end_abandoned(claim, Failure(Reason.SERVICE_UNAVAILABLE, gone))
+        try:
+            events: Sequence[QueryEvent] = ()
+            if claim.record.state != Query.STATE_QUEUED:
+                events = await self._queries.events(self._tenant, _id(claim))
+                await self._settled(agents_of(events))
+            wiring = self._plans.wiring(claim.record.plan)
+        except Failure as failure:
+            await self._end_abandoned(claim, failure)
+            return
+        if events:
+            log.info("%s goes on here after event %d", claim.record.name, events[-1].sequence)
+        self._start(claim, wiring, None, events)
 
-    def _start(self, claim: Claim, wiring: Wiring, remaining_s: float | None) -> None:
+    def _start(
+        self, claim: Claim, wiring: Wiring, remaining_s: float | None, events: Sequence[QueryEvent] = ()
+    ) -> None:
         assert self._tasks is not None, "the desk is not running"
         record = claim.record
-        query_id = record.name.removeprefix("queries/")
+        query_id = _id(claim)
         timeout_s = allowed_s(record.timeout.ToMicroseconds() / 1e6, wiring.plan.timeout_s, remaining_s)
-        query_log = self._journal.open(self._tenant, record, claim.fence, 1)
-        run = QueryRun(query_log, wiring, self._agents, timeout_s)
+        timeout_s = max(0.0, timeout_s - elapsed_s(events))
+        query_log = self._journal.open(self._tenant, record, claim.fence, events[-1].sequence if events else 1)
+        run = QueryRun(query_log, wiring, self._agents, timeout_s, Course(wiring, events))
 
         async def answer() -> None:
             try:
                 await run.execute()
             except Failure as failure:
-                log.error("%s is given up: %s", record.name, failure.message)
+                log.warning("%s is left: %s", record.name, failure.message)
             except Exception:
                 log.exception("%s is given up", record.name)
             finally:
@@ -157,12 +209,13 @@ class Desk:
 
         # The run outlives the call that asked for it, so the call's deadline is not its own.
         with no_deadline():
-            self._running[query_id] = (run, self._tasks.create_task(answer(), name=record.name))
+            task = self._tasks.create_task(answer(), name=record.name)
+        self._running[query_id] = _Running(run, query_log, task)
 
     async def _end_abandoned(self, claim: Claim, failure: Failure) -> None:
         """End a query from its journal."""
         try:
-            events = await self._queries.events(self._tenant, claim.record.name.removeprefix("queries/"))
+            events = await self._queries.events(self._tenant, _id(claim))
             tally = Tally()
             tally.replay(events)
             query_log = self._journal.open(
@@ -177,16 +230,42 @@ class Desk:
             # Its lease runs out again, and the next sweep tries once more.
             log.warning("%s cannot be ended: %s", claim.record.name, problem.message)
 
-    async def _renew(self) -> None:
+    async def _keep_lease(self) -> None:
+        """Renew the lease, and stop what others have taken."""
+        loop = asyncio.get_running_loop()
+        renewed_s = loop.time()
         while True:
-            await asyncio.sleep(RENEW_S)
-            if not self._running:
-                continue
-            mine = list(self._running)
+            began_s = loop.time()
+            held = {query_id: running.log.fence for query_id, running in self._running.items()}
             try:
-                kept = await self._queries.renew(self._tenant, mine)
+                kept = await self._leases.renew(self._tenant, held)
             except Failure as failure:
-                log.warning("leases cannot be renewed: %s", failure.message)
-                continue
-            for query_id in set(mine) - kept:
-                self.cancel(query_id, Failure(Reason.WRONG_STATE, "Another orchestrator has taken the query over."))
+                log.warning("the lease cannot be renewed: %s", failure.message)
+            else:
+                if began_s - renewed_s > LEASE_S:
+                    # The database was away, or this process stood still; whoever could not renew either does it now.
+                    self._judges_from_s = loop.time() + LEASE_S
+                renewed_s = began_s
+                for query_id in held.keys() - kept:
+                    if query_id in self._running and self._running[query_id].log.fence == held[query_id]:
+                        self._leave(query_id, "Another orchestrator has taken the query over.")
+            await asyncio.sleep(RENEW_S)
+
+    async def _find_strays(self) -> None:
+        """Let go of queries that this process owns and does not answer, as after a commit whose answer was lost."""
+        suspected: dict[str, int] = {}
+        while True:
+            await asyncio.sleep(STRAY_S)
+            try:
+                owned = await self._leases.owned(self._tenant)
+                strays = {query_id: fence for query_id, fence in owned.items() if query_id not in self._running}
+                if lost := {query_id: fence for query_id, fence in strays.items() if suspected.get(query_id) == fence}:
+                    log.warning("%d queries without a run are taken up again", len(lost))
+                    await self._leases.release(self._tenant, lost)
+                suspected = strays
+            except Failure as failure:
+                log.warning("queries without a run cannot be looked for: %s", failure.message)
+
+
+def _id(claim: Claim) -> str:
+    return claim.record.name.removeprefix("queries/")

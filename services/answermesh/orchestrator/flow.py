@@ -3,10 +3,12 @@
     begin()              -> agents to half-close at once: nobody feeds them
     found(agent, …)      -> the findings that are new, and whom they go to
     ended(agent, …)      -> agents to half-close now: the last of their producers ended
-    replay(agent)        -> what an agent was given so far, for another try
+    replay(agent)        -> what an agent was given so far, for another run of it
+    recall(…)            -> nothing: takes in what a journal holds, as if it happened now
     fatal()              -> the failure after which the query cannot be answered
 
-A finding is known by its agent and id; told twice (by a second try of the agent), it is dropped the second time.
+A finding is known by its agent and id; told twice (by a second run of the agent), it is dropped the second time. Text
+is known by its place instead: see retelling.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass, field
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.plan import Step, Wiring
+from answermesh.orchestrator.retelling import Retelling
 from answermesh.v1.finding_pb2 import Finding
 
 # A query's findings live in memory until it ends; an agent that tells more than this is stopped.
@@ -54,6 +57,7 @@ class _Agent:
     waiting_for: set[str]
     inputs: list[Finding] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
+    text: Retelling = field(default_factory=Retelling)
     closed: bool = False
     end: AgentEnd | None = None
 
@@ -65,7 +69,8 @@ class Flow:
         self._wiring = wiring
         self._agents = {s.agent: _Agent(s, set(wiring.producers[s.agent])) for s in wiring.steps}
         self._count = 0
-        self._text_from: set[str] = set()
+        # Ends of agents that another orchestrator knew and this one does not.
+        self._strangers: list[AgentEnd] = []
 
     def begin(self) -> list[str]:
         """Agents to half-close at once, since nobody feeds them."""
@@ -78,11 +83,13 @@ class Flow:
         Failure(TOO_LARGE) beyond MAX_FINDINGS; none of the findings given counts then.
         """
         state = self._agents[agent]
-        new: dict[str, Finding] = {}
+        findings = tuple(findings)
         for finding in findings:
             self._check(agent, finding)
-            if finding.id not in state.told:
-                new.setdefault(finding.id, finding)
+        new: dict[str, Finding] = {}
+        for finding in findings:
+            if (fresh := _fresh(state, finding, new)) is not None:
+                new[fresh.id] = fresh
         if self._count + len(new) > MAX_FINDINGS:
             raise Failure(Reason.TOO_LARGE, f"Agent {agent!r} went beyond {MAX_FINDINGS} findings of one query.")
         self._count += len(new)
@@ -90,18 +97,33 @@ class Flow:
         deliveries: dict[str, list[Finding]] = {}
         for finding in new.values():
             finding.agent = agent
-            kind = kind_of(finding)
-            if kind == Finding.KIND_TEXT_DELTA:
-                self._text_from.add(agent)
-            for consumer in self._wiring.consumers.get(kind, ()):
-                if consumer != agent and (other := self._agents[consumer]).end is None:
-                    other.inputs.append(finding)
-                    deliveries.setdefault(consumer, []).append(finding)
+            for consumer in self._route(finding):
+                deliveries.setdefault(consumer, []).append(finding)
         return Routed(list(new.values()), deliveries)
+
+    def recall(self, finding: Finding) -> None:
+        """Take in a finding that the journal holds."""
+        self._count += 1
+        if (state := self._agents.get(finding.agent)) is not None:
+            state.told.add(finding.id)
+            if finding.HasField("text_delta"):
+                state.text.recall(finding.text_delta)
+        self._route(finding)
+
+    def _route(self, finding: Finding) -> list[str]:
+        """Give a finding to all that consume its kind and have not ended; returns them."""
+        given = []
+        for consumer in self._wiring.consumers.get(kind_of(finding), ()):
+            if consumer != finding.agent and (other := self._agents[consumer]).end is None:
+                other.inputs.append(finding)
+                given.append(consumer)
+        return given
 
     def ended(self, agent: str, failure: Failure | None = None) -> list[str]:
         """Note that an agent is over, for good; returns the agents to half-close now."""
-        state = self._agents[agent]
+        if (state := self._agents.get(agent)) is None:
+            self._strangers.append(AgentEnd(Step(agent), failure))
+            return []
         state.end = AgentEnd(state.step, failure)
         state.inputs.clear()
         for other in self._agents.values():
@@ -109,23 +131,26 @@ class Flow:
         return self._close_fed()
 
     def replay(self, agent: str) -> tuple[list[Finding], bool]:
-        """What an agent was given so far, and whether that was all."""
+        """What an agent was given so far, and whether that was all; another run of it begins, and gets that."""
         state = self._agents[agent]
+        state.text.begin()
         return list(state.inputs), state.closed
 
     def may_retry(self, agent: str, failure: Failure, attempt: int) -> bool:
         """Whether the agent is tried again after its `attempt`-th try failed so.
 
-        Only what may pass on another try, only an idempotent agent, and never one whose text readers have seen: a
-        second try may word it differently, and two answers' texts must not mix.
+        Only after what may pass, and only an idempotent agent.
         """
         state = self._agents[agent]
         return (
             failure.reason is Reason.SERVICE_UNAVAILABLE
             and attempt < state.step.max_attempts
             and self._wiring.cards[agent].idempotent
-            and agent not in self._text_from
         )
+
+    def shortfall(self, agent: str) -> Failure | None:
+        """Why a run that ended well is a failure all the same: it told less text than readers have seen."""
+        return self._agents[agent].text.shortfall(agent)
 
     def count(self, agent: str) -> int:
         """New findings that the agent has produced."""
@@ -141,7 +166,8 @@ class Flow:
             AgentEnd(step, Failure(Reason.SERVICE_UNAVAILABLE, f"Agent {step.agent!r} is not part of the mesh."))
             for step in self._wiring.missing
         ]
-        return [a.end for a in self._agents.values() if a.end is not None and a.end.failure is not None] + unknown
+        ends = [*(agent.end for agent in self._agents.values()), *self._strangers]
+        return [end for end in ends if end is not None and end.failure is not None] + unknown
 
     def fatal(self) -> AgentEnd | None:
         """The first failure of a required agent: the query cannot be answered in full any more."""
@@ -159,3 +185,17 @@ class Flow:
         for name in ready:
             self._agents[name].closed = True
         return ready
+
+
+def _fresh(state: _Agent, finding: Finding, new: Mapping[str, Finding]) -> Finding | None:
+    """What of a finding was not told before."""
+    known = finding.id in state.told or finding.id in new
+    if not finding.HasField("text_delta"):
+        return None if known else finding
+    delta = state.text.add(state.step.agent, finding.text_delta)
+    if delta is None:
+        return None
+    if known or delta.offset != finding.text_delta.offset:
+        # A run that cuts its text otherwise than the one before may give this part an id that is taken.
+        return Finding(id=f"delta-at-{delta.offset}", text_delta=delta)
+    return finding

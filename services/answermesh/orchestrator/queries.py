@@ -1,11 +1,10 @@
-"""Queries as they are stored: accepting, finding, listing, claiming and deleting them."""
+"""Queries as they are stored: accepting, finding, listing and deleting them."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from answermesh.errors import Failure, Field, Reason, not_found
@@ -15,18 +14,7 @@ from answermesh.v1.query_pb2 import Query, QueryEvent
 
 SQL = statements("answermesh.orchestrator", "queries")
 
-# How long an owner may be silent before its queries are taken up by another.
-LEASE_S = 10.0
 FINAL = frozenset({Query.STATE_SUCCEEDED, Query.STATE_PARTIAL, Query.STATE_FAILED, Query.STATE_CANCELLED})
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A query that this process owns, with its fencing token."""
-
-    record: Query
-    fence: int
-    attached: bool
 
 
 def new_query(question: str, *, plan: str, timeout_s: float, documents: Sequence[str]) -> Query:
@@ -70,7 +58,6 @@ class Queries:
                 query.create_time.ToDatetime(UTC),
                 self._owner if attached else "",
                 1 if attached else 0,
-                LEASE_S if attached else -1.0,
             )
             if accepted is not None:
                 event = queued.SerializeToString()
@@ -121,24 +108,6 @@ class Queries:
             query = await self.get(tenant, query_id)
             state = Query.State.Name(query.state).removeprefix("STATE_")
             raise Failure(Reason.WRONG_STATE, f"queries/{query_id} is {state}; cancel it, or wait for its end.")
-
-    async def claim(self, tenant: str, limit: int) -> list[Claim]:
-        """Take up at most `limit` queries that nobody answers, oldest first."""
-        async with self._store.transaction(tenant) as tx:
-            rows = await tx.fetch(SQL.claim_queries, self._owner, LEASE_S, limit)
-        return [Claim(_query(row), row["fence"], row["attached"]) for row in rows]
-
-    async def seize(self, tenant: str, query_id: str) -> Claim | None:
-        """Take a query from whoever owns it; None where it has ended."""
-        async with self._store.transaction(tenant) as tx:
-            row = await tx.fetchrow(SQL.seize_query, query_id, self._owner, LEASE_S)
-        return Claim(_query(row), row["fence"], row["attached"]) if row else None
-
-    async def renew(self, tenant: str, query_ids: Sequence[str]) -> set[str]:
-        """Keep the leases of these queries; returns those that are still this process's."""
-        async with self._store.transaction(tenant) as tx:
-            rows = await tx.fetch(SQL.renew_leases, self._owner, list(query_ids), LEASE_S)
-        return {row["query_id"] for row in rows}
 
     async def events(self, tenant: str, query_id: str) -> list[QueryEvent]:
         """All events of a query."""

@@ -1,7 +1,7 @@
 -- name: insert_query
 -- Accept a query; nothing is returned where request_id is taken.
-INSERT INTO queries (query_id, request_id, request_hash, attached, record, state, create_time, owner, fence, lease_until)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10))
+INSERT INTO queries (query_id, request_id, request_hash, attached, record, state, create_time, owner, fence)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (tenant_id, request_id) WHERE request_id <> '' DO NOTHING
 RETURNING query_id;
 
@@ -28,25 +28,6 @@ LIMIT $6;
 -- name: delete_query
 -- Delete a query that has ended, with its events and feedback.
 DELETE FROM queries WHERE query_id = $1 AND state NOT IN (1, 2) RETURNING query_id;
-
--- name: claim_queries
--- Take up queries that wait, or whose owner's lease ran out; each gets a new fencing token.
-UPDATE queries q
-SET owner = $1, fence = fence + 1, lease_until = now() + make_interval(secs => $2)
-FROM (
-    SELECT tenant_id, query_id FROM queries
-    WHERE state IN (1, 2) AND lease_until < now()
-    ORDER BY create_time LIMIT $3
-    FOR UPDATE SKIP LOCKED
-) open
-WHERE q.tenant_id = open.tenant_id AND q.query_id = open.query_id
-RETURNING q.query_id, q.record, q.state, q.attached, q.fence;
-
--- name: renew_leases
--- Keep the leases of what one owner is answering; returns those that are still its own.
-UPDATE queries SET lease_until = now() + make_interval(secs => $3)
-WHERE query_id = ANY ($2::text[]) AND owner = $1 AND state IN (1, 2)
-RETURNING query_id;
 
 -- name: lock_owned
 -- Of these queries with their fencing tokens, those whose token still holds; locked until the events are in.
@@ -120,9 +101,3 @@ SELECT count(*) FROM queries WHERE create_time >= $1 AND create_time < $2;
 -- name: ping
 -- Whether the database answers.
 SELECT 1;
-
--- name: seize_query
--- Take a query that has not ended from whoever owns it.
-UPDATE queries SET owner = $2, fence = fence + 1, lease_until = now() + make_interval(secs => $3)
-WHERE query_id = $1 AND state IN (1, 2)
-RETURNING query_id, record, state, attached, fence;

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -122,6 +122,12 @@ class Registry:
                 else:
                     joining.append(name)
         return wire(chosen, cards, joining)
+
+    async def settled(self, agents: Iterable[str] = ()) -> None:
+        """Wait until the cards of all configured agents, and of those named, are known."""
+        wanted = {*self._configured, *agents}
+        while any(name not in self._entries or self._entries[name].card is None for name in wanted):
+            await self._changed.wait()
 
     def channel(self, agent: str) -> grpc.aio.Channel:
         """The channel to an agent. Raises Failure(SERVICE_UNAVAILABLE) if it has left."""

@@ -15,10 +15,9 @@ from typing import Protocol
 import grpc
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.ending import Tally
-from answermesh.orchestrator.flow import Flow
 from answermesh.orchestrator.journal import QueryLog
 from answermesh.orchestrator.plan import Step, Wiring
+from answermesh.orchestrator.recovery import Course
 from answermesh.orchestrator.remote import AgentRun, wait_ready
 from answermesh.rpc.status import status_from
 from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
@@ -47,15 +46,18 @@ class _RequiredAgentFailed(Exception):
 
 
 class QueryRun:
-    """One query being answered."""
+    """One query being answered, from its beginning or from where the `course` of it has come."""
 
-    def __init__(self, query_log: QueryLog, wiring: Wiring, agents: Agents, timeout_s: float) -> None:
+    def __init__(
+        self, query_log: QueryLog, wiring: Wiring, agents: Agents, timeout_s: float, course: Course | None = None
+    ) -> None:
         self._log = query_log
         self._wiring = wiring
         self._agents = agents
         self._timeout_s = timeout_s
-        self._flow = Flow(wiring)
-        self._tally = Tally()
+        self._course = course or Course(wiring)
+        self._flow = self._course.flow
+        self._tally = self._course.tally
         self._runs: dict[str, AgentRun] = {}
         self._scope: asyncio.Timeout | None = None
         self._stopped: Failure | None = None
@@ -77,7 +79,8 @@ class QueryRun:
 
         Raises Failure where the journal takes no more events of the query.
         """
-        self._log.append(QueryEvent(state_changed=QueryEvent.StateChanged(state=Query.STATE_RUNNING)))
+        if not self._course.running:
+            self._log.append(QueryEvent(state_changed=QueryEvent.StateChanged(state=Query.STATE_RUNNING)))
         if self._flow.fatal() is None:
             await self._answer()
         self._end_rest()
@@ -103,7 +106,7 @@ class QueryRun:
         self._flow.begin()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for step in self._wiring.steps:
+                for step in self._flow.running():
                     tasks.create_task(self._drive(step), name=f"{self._log.record.name}/{step.agent}")
         except* _RequiredAgentFailed:
             pass
@@ -134,7 +137,7 @@ class QueryRun:
 
     async def _attempt(self, step: Step, channel: grpc.aio.Channel, attempt: int, timeout_s: float) -> Failure | None:
         """Run an agent once; returns why it failed, or None."""
-        started = QueryEvent.AgentStarted(agent=step.agent, attempt=attempt)
+        started = QueryEvent.AgentStarted(agent=step.agent, attempt=self._course.attempts[step.agent] + attempt)
         await self._log.room()
         self._log.append(QueryEvent(agent_started=started))
         record = self._log.record
@@ -157,7 +160,7 @@ class QueryRun:
             return failure
         finally:
             self._runs.pop(step.agent, None)
-        return None
+        return self._flow.shortfall(step.agent)
 
     def _take_in(self, agent: str, response: RunResponse) -> Sequence[AgentRun]:
         """Journal what an agent said, and hand it on; returns whom it was handed to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,6 +13,7 @@ from answermesh.orchestrator.desk import Desk
 from answermesh.orchestrator.feedback_service import FeedbackService
 from answermesh.orchestrator.health import Checkup
 from answermesh.orchestrator.journal import Journal
+from answermesh.orchestrator.leases import Leases
 from answermesh.orchestrator.mesh_service import MeshService
 from answermesh.orchestrator.queries import Queries
 from answermesh.orchestrator.query_service import QueryService
@@ -43,9 +43,13 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
         models = await stack.enter_async_context(open_channel(settings.target("models")))
         store = await stack.enter_async_context(Store.open(settings.database_url, pool_size=POOL_SIZE))
         registry = await stack.enter_async_context(Registry(configured_agents(settings), plans))
-        queries = Queries(store, owner=f"orchestrator-{secrets.token_hex(6)}")
+        # On a connection of its own: what keeps the lease must not wait behind readers.
+        leases = Leases(await stack.enter_async_context(Store.open(settings.database_url, pool_size=1)))
+        # Before the first query can be accepted, or another process could take it at once.
+        await leases.renew(settings.tenant, {})
+        queries = Queries(store, owner=leases.owner)
         journal = Journal(store)
-        desk = Desk(queries, journal, registry, registry, settings.tenant)
+        desk = Desk(leases, queries, journal, registry, registry, settings.tenant)
         checkup = Checkup(store, registry, {"knowledge": knowledge, "models": models}, plans, settings.tenant)
         server.add(add_QueryServiceServicer_to_server, QueryService(queries, journal, desk, registry))
         server.add(add_MeshServiceServicer_to_server, MeshService(registry, checkup))
