@@ -8,7 +8,7 @@ PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
 .PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean \
-  bench-gateway soak-gateway fuzz fuzz-http
+  bench-fanout bench-gateway soak-gateway fuzz fuzz-http
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test: setup ## Run the tests
 
 test-clients: setup ## Hold clients of other makers against the gateway: Node's, curl, a browser; none may be missing
 	CLIENTS=required $(BIN)/pytest -q tests/clients
+
+bench-fanout: setup ## Fan-out to five agents through the public API, beside raw grpc.aio in the same run
+	$(BIN)/python -m bench.fanout
 
 bench-gateway: setup ## CPU and requests per second of the gateway (needs wrk)
 	$(BIN)/python -m bench.gateway.cost
