@@ -248,9 +248,9 @@ def _outcome(uri: str, content: bytes) -> ImportDocumentsResponse:
 
 
 @asynccontextmanager
-async def fake_mesh() -> AsyncIterator[FakeMesh]:
+async def fake_mesh(kind: type[FakeMesh] = FakeMesh) -> AsyncIterator[FakeMesh]:
     """A fake mesh that serves at `address`."""
-    mesh = FakeMesh()
+    mesh = kind()
     server = Server("127.0.0.1:0", drain_wait_s=0)
     server.add(query_service_pb2_grpc.add_QueryServiceServicer_to_server, mesh)
     server.add(document_service_pb2_grpc.add_DocumentServiceServicer_to_server, mesh)

@@ -22,6 +22,7 @@ _COMMANDS = {
     "queries": "answermesh.cli.queries:queries",
     "documents": "answermesh.cli.documents:documents",
     "agents": "answermesh.cli.agents:agents",
+    "eval": "answermesh.cli.evaluating:evaluate",
     "doctor": "answermesh.cli.doctor:doctor",
     "demo": "answermesh.cli.demo:demo",
     "gateway": "answermesh.cli.gateway:gateway",

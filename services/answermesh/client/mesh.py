@@ -19,7 +19,7 @@ from grpclib.client import Channel
 
 from answermesh.client.faults import translated
 from answermesh.client.members import chosen
-from answermesh.client.uploads import Uploads
+from answermesh.client.uploads import Uploads, requests_of
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.typed.answermesh import v1
 
@@ -159,14 +159,21 @@ class Client:
         `uri` is the file's path below `base` (the working directory by default), or absolute outside of it.
         """
         uploads = Uploads(paths, base)
-        responses = self._documents.import_documents(uploads.requests(), timeout=_IMPORT_LIMIT_S)
-        async with aclosing(self._responses(responses, silence_limit_s=_IMPORT_SILENCE_LIMIT_S)) as stream:
+        async with aclosing(self._import(uploads.requests())) as stream:
             async for response in stream:
                 for unread in uploads.take_unread():
                     yield unread
                 yield response
         for unread in uploads.take_unread():
             yield unread
+
+    async def import_documents(
+        self, documents: Iterable[tuple[v1.Document, bytes]]
+    ) -> AsyncGenerator[v1.ImportDocumentsResponse, None]:
+        """Import contents of one's own in one stream, as `import_paths` does files; `documents` must not raise."""
+        async with aclosing(self._import(requests_of(documents))) as stream:
+            async for response in stream:
+                yield response
 
     async def create_document(self, uri: str, content: bytes, *, title: str = "", media_type: str = "") -> v1.Document:
         document = v1.Document(uri=uri, title=title, media_type=media_type)
@@ -244,6 +251,12 @@ class Client:
             yield page
             if not (token := page.next_page_token):
                 return
+
+    def _import(
+        self, requests: AsyncIterator[v1.ImportDocumentsRequest]
+    ) -> AsyncGenerator[v1.ImportDocumentsResponse, None]:
+        responses = self._documents.import_documents(requests, timeout=_IMPORT_LIMIT_S)
+        return self._responses(responses, silence_limit_s=_IMPORT_SILENCE_LIMIT_S)
 
     async def _events(self, responses: AsyncIterator[_R]) -> AsyncGenerator[v1.QueryEvent, None]:
         async with aclosing(self._responses(responses, silence_limit_s=_SILENCE_LIMIT_S)) as stream:

@@ -7,7 +7,7 @@ that cannot be read is told beside the stream, as a response of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 from google.rpc.code_pb2 import INVALID_ARGUMENT
@@ -37,14 +37,26 @@ class Uploads:
             except (OSError, ValueError) as error:
                 self._unread.append(_unreadable(str(path), error))
                 continue
-            yield v1.ImportDocumentsRequest(start=v1.Document(uri=uri))
-            for offset in range(0, len(content), _CHUNK_BYTES):
-                yield v1.ImportDocumentsRequest(chunk=content[offset : offset + _CHUNK_BYTES])
+            for request in _steps(v1.Document(uri=uri), content):
+                yield request
 
     def take_unread(self) -> list[v1.ImportDocumentsResponse]:
         """FAILED outcomes of files that could not be read since the last call."""
         unread, self._unread = self._unread, []
         return unread
+
+
+async def requests_of(documents: Iterable[tuple[v1.Document, bytes]]) -> AsyncIterator[v1.ImportDocumentsRequest]:
+    """The requests of contents that are at hand."""
+    for document, content in documents:
+        for request in _steps(document, content):
+            yield request
+
+
+def _steps(document: v1.Document, content: bytes) -> Iterator[v1.ImportDocumentsRequest]:
+    yield v1.ImportDocumentsRequest(start=document)
+    for offset in range(0, len(content), _CHUNK_BYTES):
+        yield v1.ImportDocumentsRequest(chunk=content[offset : offset + _CHUNK_BYTES])
 
 
 def uri_of(path: Path, base: Path | None = None) -> str:
