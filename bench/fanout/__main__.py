@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from bench.fanout.systems import Ask, mesh, raw
+from bench.fanout.systems import DURABILITIES, Ask, mesh, raw
 from bench.fanout.targets import judge
 from bench.fanout.workload import WAIT_S, closed_loop
 from bench.processes import Processes
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--warm", type=float, default=0.7, dest="warm_s")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--chunks", type=int, nargs="+", default=[1, 20])
-    parser.add_argument("--only", nargs="+", default=["raw", "durable"])
+    parser.add_argument("--only", nargs="+", default=["raw", *DURABILITIES])
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         lines = runner.run(measured(options))
@@ -48,8 +48,8 @@ async def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
         connect_raw = await stack.enter_async_context(raw(processes))
         connect_mesh = await stack.enter_async_context(mesh(processes))
         systems: dict[str, Ask] = {
-            "raw": await stack.enter_async_context(connect_raw()),
-            "durable": await stack.enter_async_context(connect_mesh()),
+            "raw": await stack.enter_async_context(connect_raw("raw")),
+            **{name: await stack.enter_async_context(connect_mesh(name)) for name in DURABILITIES},
         }
         loads = [
             (number, chunks, in_flight, system)

@@ -29,8 +29,12 @@ HERE = Path(__file__).parent
 DEADLINE_S = 30.0
 # Asks one question whose agents tell so many parts each, and checks the answer.
 Ask = Callable[[int], Awaitable[None]]
+DURABILITIES = {
+    "durable": pb.AskRequest.DURABILITY_DURABLE,
+    "ephemeral": pb.AskRequest.DURABILITY_EPHEMERAL,
+}
 # What connects to a system that serves: gRPC must not be in use while processes are forked.
-Connect = Callable[[], AbstractAsyncContextManager[Ask]]
+Connect = Callable[[str], AbstractAsyncContextManager[Ask]]
 
 
 @asynccontextmanager
@@ -51,7 +55,7 @@ async def raw(processes: Processes) -> AsyncIterator[Connect]:
         roles = ("-m", "bench.fanout.raw", stubs)
         ports = [await processes.start(*roles, "agent", name) for name in AGENTS]
         port = await processes.start(*roles, "orchestrator", *ports)
-        yield lambda: _raw_asking(port)
+        yield lambda _: _raw_asking(port)
 
 
 @asynccontextmanager
@@ -80,24 +84,28 @@ async def mesh(processes: Processes) -> AsyncIterator[Connect]:
         async with EmbeddedPostgres(folder / "data", folder / "run") as postgres:
             agents = {agent: await processes.start("-m", "bench.fanout.agent", agent) for agent in AGENTS}
             address = await _orchestrator(processes, folder, agents, postgres.dsn)
-            yield lambda: _asking(address)
+            yield lambda system: _asking(address, DURABILITIES[system])
 
 
 @asynccontextmanager
-async def _asking(address: str) -> AsyncIterator[Ask]:
+async def _asking(address: str, durability: pb.AskRequest.Durability.ValueType) -> AsyncIterator[Ask]:
     async with open_channel(address) as channel:
         await _all_serving(channel)
         stub = QueryServiceStub(channel)
 
         async def ask(chunks: int) -> None:
-            request = pb.AskRequest(question=f"{chunks} parts of each, please", plan="fanout")
-            found, final = 0, Query()
+            question = f"{chunks} parts of each, please"
+            request = pb.AskRequest(question=question, plan="fanout", durability=durability, batched=True)
+            found, sequence, final = 0, 0, Query()
             async for response in stub.Ask(request, timeout=DEADLINE_S):
-                match response.event.WhichOneof("event"):
-                    case "finding":
-                        found += 1
-                    case "query_ended":
-                        final = response.event.query_ended
+                for event in (response.event, *response.more):
+                    sequence += 1
+                    assert event.sequence == sequence, (event.sequence, sequence)
+                    match event.WhichOneof("event"):
+                        case "finding":
+                            found += 1
+                        case "query_ended":
+                            final = event.query_ended
             assert final.state == Query.STATE_SUCCEEDED, final
             assert found == chunks * len(AGENTS), found
 

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -26,14 +27,45 @@ class AskRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Durability:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[AskRequest._Durability.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DURABILITY_UNSPECIFIED: AskRequest._Durability.ValueType  # 0
+        """The same as DURABLE."""
+        DURABILITY_DURABLE: AskRequest._Durability.ValueType  # 1
+        """Every event is stored before it is shown; the query goes on if its orchestrator dies, and can be read later."""
+        DURABILITY_EPHEMERAL: AskRequest._Durability.ValueType  # 2
+        """The same events, and nothing is stored: the query is known to its reader alone, and ends with the process."""
+
+    class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
+        """Durability is what outlives the answer, and the process that gives it."""
+
+    DURABILITY_UNSPECIFIED: AskRequest.Durability.ValueType  # 0
+    """The same as DURABLE."""
+    DURABILITY_DURABLE: AskRequest.Durability.ValueType  # 1
+    """Every event is stored before it is shown; the query goes on if its orchestrator dies, and can be read later."""
+    DURABILITY_EPHEMERAL: AskRequest.Durability.ValueType  # 2
+    """The same events, and nothing is stored: the query is known to its reader alone, and ends with the process."""
+
     QUESTION_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    BATCHED_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """What is asked, 1-4000 characters that are not all white space."""
     plan: _builtins.str
     """Plan to answer by; empty means "default". An unknown plan is NOT_FOUND."""
+    durability: Global___AskRequest.Durability.ValueType
+    """What of the query is stored; unset means DURABLE."""
+    batched: _builtins.bool
+    """True if one response may carry several events, in `event` and `more`, where they happen together: a message costs
+    more than an event. Leave it unset over HTTP, where a response shows `event` alone.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Time the answer may take, 0.1 s to 600 s; unset means the plan's (30 s by default). The call's own deadline
@@ -51,10 +83,12 @@ class AskRequest(_message.Message):
         plan: _builtins.str = ...,
         timeout: _duration_pb2.Duration | None = ...,
         documents: _abc.Iterable[_builtins.str] | None = ...,
+        durability: Global___AskRequest.Durability.ValueType = ...,
+        batched: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "plan", b"plan", "question", b"question", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "documents", b"documents", "durability", b"durability", "plan", b"plan", "question", b"question", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,23 +96,29 @@ Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
 
 @_typing.final
 class AskResponse(_message.Message):
-    """AskResponse is one event of the answer."""
+    """AskResponse is one event of the answer, or several."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> _query_pb2.QueryEvent:
         """What happened."""
+
+    @_builtins.property
+    def more(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.QueryEvent]:
+        """What happened next, in order; only where the request set `batched`."""
 
     def __init__(
         self,
         *,
         event: _query_pb2.QueryEvent | None = ...,
+        more: _abc.Iterable[_query_pb2.QueryEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "more", b"more"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

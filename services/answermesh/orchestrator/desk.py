@@ -15,6 +15,7 @@ from typing import Protocol
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.ending import Tally
+from answermesh.orchestrator.ephemeral import MemoryLog
 from answermesh.orchestrator.journal import Journal, QueryLog
 from answermesh.orchestrator.leases import LEASE_S, Claim, Leases
 from answermesh.orchestrator.plan import Wiring
@@ -57,7 +58,7 @@ class _Running:
     """A query that is being answered here."""
 
     run: QueryRun
-    log: QueryLog
+    log: QueryLog | MemoryLog
     task: asyncio.Task[None]
 
 
@@ -87,16 +88,23 @@ class Desk:
 
         Raises Failure(OVERLOADED) when too many are being answered.
         """
-        if self._closing or self._room() <= 0:
-            message = f"{MAX_RUNNING} queries are being answered, the most at once; try again soon."
-            raise Failure(Reason.OVERLOADED, message, retry_after_s=1.0)
-        wiring = self._plans.wiring(query.plan)
+        wiring = self._admitted(query)
         self._accepting += 1
         try:
             await self._queries.accept(self._tenant, query, attached=True)
             self._start(Claim(query, 1, attached=True), wiring, remaining_s)
         finally:
             self._accepting -= 1
+
+    def ask_unstored(self, query: Query, remaining_s: float | None) -> MemoryLog:
+        """Start on a query that is not stored, and ends with its caller; returns its log.
+
+        Raises Failure(OVERLOADED) when too many are being answered.
+        """
+        wiring = self._admitted(query)
+        log = MemoryLog(query)
+        self._run(log, wiring, _allowed_s(query, wiring, remaining_s))
+        return log
 
     def look(self) -> None:
         """There may be a query to take up."""
@@ -130,6 +138,13 @@ class Desk:
             finally:
                 await self._close()
 
+    def _admitted(self, query: Query) -> Wiring:
+        """How to answer a query, if there is room for it."""
+        if self._closing or self._room() <= 0:
+            message = f"{MAX_RUNNING} queries are being answered, the most at once; try again soon."
+            raise Failure(Reason.OVERLOADED, message, retry_after_s=1.0)
+        return self._plans.wiring(query.plan)
+
     def _room(self) -> int:
         return MAX_RUNNING - len(self._running) - self._accepting
 
@@ -151,10 +166,11 @@ class Desk:
             log.warning("the lease cannot be given up, and runs out: %s", failure.message)
 
     def _leave(self, query_id: str, why: str) -> None:
-        """Stop answering a query, and write nothing more of it."""
+        """Stop answering a query, and write nothing more of it; one that is not stored ends here with the reason."""
         running = self._running[query_id]
         failure = Failure(Reason.SERVICE_UNAVAILABLE, why)
-        running.log.fail(failure)
+        if isinstance(running.log, QueryLog):
+            running.log.fail(failure)
         running.run.stop(failure)
 
     async def _claim(self) -> None:
@@ -187,29 +203,36 @@ class Desk:
     def _start(
         self, claim: Claim, wiring: Wiring, remaining_s: float | None, events: Sequence[QueryEvent] = ()
     ) -> None:
+        timeout_s = max(0.0, _allowed_s(claim.record, wiring, remaining_s) - elapsed_s(events))
+        query_log = self._journal.open(self._tenant, claim.record, claim.fence, events[-1].sequence if events else 1)
+        self._run(query_log, wiring, timeout_s, events)
+
+    def _run(
+        self, query_log: QueryLog | MemoryLog, wiring: Wiring, timeout_s: float, events: Sequence[QueryEvent] = ()
+    ) -> None:
         assert self._tasks is not None, "the desk is not running"
-        record = claim.record
-        query_id = _id(claim)
-        timeout_s = allowed_s(record.timeout.ToMicroseconds() / 1e6, wiring.plan.timeout_s, remaining_s)
-        timeout_s = max(0.0, timeout_s - elapsed_s(events))
-        query_log = self._journal.open(self._tenant, record, claim.fence, events[-1].sequence if events else 1)
+        name = query_log.record.name
+        query_id = name.removeprefix("queries/")
         run = QueryRun(query_log, wiring, self._agents, timeout_s, Course(wiring, events))
 
         async def answer() -> None:
             try:
                 await run.execute()
             except Failure as failure:
-                log.warning("%s is left: %s", record.name, failure.message)
+                log.warning("%s is left: %s", name, failure.message)
             except Exception:
-                log.exception("%s is given up", record.name)
+                log.exception("%s is given up", name)
             finally:
-                self._journal.close(query_log)
+                if isinstance(query_log, QueryLog):
+                    self._journal.close(query_log)
+                else:
+                    query_log.fail(Failure(Reason.INTERNAL, "The query's log is closed."))
                 self._running.pop(query_id, None)
                 self._wanted.set()
 
         # The run outlives the call that asked for it, so the call's deadline is not its own.
         with no_deadline():
-            task = self._tasks.create_task(answer(), name=record.name)
+            task = self._tasks.create_task(answer(), name=name)
         self._running[query_id] = _Running(run, query_log, task)
 
     async def _end_abandoned(self, claim: Claim, failure: Failure) -> None:
@@ -236,7 +259,7 @@ class Desk:
         renewed_s = loop.time()
         while True:
             began_s = loop.time()
-            held = {query_id: running.log.fence for query_id, running in self._running.items()}
+            held = self._held()
             try:
                 kept = await self._leases.renew(self._tenant, held)
             except Failure as failure:
@@ -246,10 +269,16 @@ class Desk:
                     # The database was away, or this process stood still; whoever could not renew either does it now.
                     self._judges_from_s = loop.time() + LEASE_S
                 renewed_s = began_s
+                now_held = self._held()
                 for query_id in held.keys() - kept:
-                    if query_id in self._running and self._running[query_id].log.fence == held[query_id]:
+                    if now_held.get(query_id) == held[query_id]:
                         self._leave(query_id, "Another orchestrator has taken the query over.")
             await asyncio.sleep(RENEW_S)
+
+    def _held(self) -> dict[str, int]:
+        """The stored queries that are being answered here, with their fencing tokens."""
+        logs = ((query_id, running.log) for query_id, running in self._running.items())
+        return {query_id: log.fence for query_id, log in logs if isinstance(log, QueryLog)}
 
     async def _find_strays(self) -> None:
         """Let go of queries that this process owns and does not answer, as after a commit whose answer was lost."""
@@ -265,6 +294,10 @@ class Desk:
                 suspected = strays
             except Failure as failure:
                 log.warning("queries without a run cannot be looked for: %s", failure.message)
+
+
+def _allowed_s(query: Query, wiring: Wiring, remaining_s: float | None) -> float:
+    return allowed_s(query.timeout.ToMicroseconds() / 1e6, wiring.plan.timeout_s, remaining_s)
 
 
 def _id(claim: Claim) -> str:

@@ -17,12 +17,10 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from answermesh.errors import Failure, Reason, not_found
 from answermesh.orchestrator import ledger
+from answermesh.orchestrator.events import heartbeat, number
 from answermesh.orchestrator.queries import FINAL
 from answermesh.store import Store, Transaction, statements
 from answermesh.v1.query_pb2 import Query, QueryEvent
@@ -70,6 +68,11 @@ class QueryLog:
         self._sequence = last_sequence
         self._changed = asyncio.Event()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `room` would wait."""
+        return self._journal.is_full
+
     async def room(self) -> None:
         """Wait while too many events of all queries wait. Raises the failure that ended the log, if one did."""
         await self._journal.room()
@@ -81,15 +84,8 @@ class QueryLog:
 
         Appending is synchronous so that what follows from an event always stands behind it, whoever waits for what.
         """
-        now = Timestamp()
-        now.GetCurrentTime()
+        self._sequence = number(self.record, self._sequence, events)
         for event in events:
-            self._sequence += 1
-            event.query = self.record.name
-            event.sequence = self._sequence
-            event.event_time.CopyFrom(now)
-            if event.WhichOneof("event") == "query_ended":
-                event.query_ended.last_sequence = self._sequence
             self._journal.put(Entry(self, event))
 
     async def flush(self) -> None:
@@ -146,9 +142,14 @@ class Journal:
         self._waiting.append(entry)
         self._arrived.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more than MAX_WAITING events wait."""
+        return len(self._waiting) > MAX_WAITING
+
     async def room(self) -> None:
         """Wait while more than MAX_WAITING events wait."""
-        while len(self._waiting) > MAX_WAITING:
+        while self.is_full:
             self._room.clear()
             await self._room.wait()
 
@@ -170,8 +171,10 @@ class Journal:
             for tenant, entries in by_tenant.items():
                 await self._commit(tenant, entries)
 
-    async def watch(self, tenant: str, query_id: str, after: int) -> AsyncGenerator[QueryEvent, None]:
-        """The events of a query after a sequence, with a heartbeat in quiet times; ends after the query's last.
+    async def watch(self, tenant: str, query_id: str, after: int) -> AsyncGenerator[Sequence[QueryEvent], None]:
+        """The events of a query after a sequence, those that are there together in one list; ends after the last.
+
+        A heartbeat comes in quiet times.
 
         Raises Failure(NOT_FOUND) for a query that does not exist, DATABASE_UNAVAILABLE where the database is away.
         """
@@ -186,12 +189,11 @@ class Journal:
                 if not events and not known:
                     await self._check_exists(tenant, query_id)
             known = True
-            for event in events:
-                after = event.sequence
-                yield event
-                if event.WhichOneof("event") == "query_ended":
-                    return
             if events:
+                after = events[-1].sequence
+                yield events
+                if events[-1].HasField("query_ended"):
+                    return
                 quiet_since = loop.time()
                 continue
             if query_log is None and await self._ended(tenant, query_id, after):
@@ -205,7 +207,7 @@ class Journal:
                         await query_log.wait()
             if loop.time() - quiet_since >= HEARTBEAT_S:
                 quiet_since = loop.time()
-                yield _heartbeat(query_id, after)
+                yield [heartbeat(f"queries/{query_id}", after)]
 
     def _from_memory(self, query_log: QueryLog, after: int) -> list[QueryEvent] | None:
         """Committed events after a sequence; None where memory does not reach back so far."""
@@ -286,9 +288,3 @@ async def _is_in(tx: Transaction, query_log: QueryLog, entries: Sequence[Entry])
     last = max(entry.event.sequence for entry in entries if entry.log is query_log)
     row = await tx.fetchrow(SQL.get_query, query_log.query_id)
     return row is not None and row["fence"] == query_log.fence and row["last_sequence"] >= last
-
-
-def _heartbeat(query_id: str, sequence: int) -> QueryEvent:
-    event = QueryEvent(query=f"queries/{query_id}", sequence=sequence, heartbeat=QueryEvent.Heartbeat())
-    event.event_time.FromDatetime(datetime.now(UTC))
-    return event

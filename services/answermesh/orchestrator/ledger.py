@@ -30,7 +30,7 @@ async def enter(tx: Transaction, entries: Sequence[Entry]) -> None:
         event, query_id = entry.event, entry.log.query_id
         match event.WhichOneof("event"):
             case "state_changed":
-                records[query_id] = _with_state(entry.log.record, event)
+                records[query_id] = entry.log.record
             case "query_ended":
                 records[query_id] = event.query_ended
             case "agent_ended":
@@ -48,13 +48,6 @@ async def enter(tx: Transaction, entries: Sequence[Entry]) -> None:
         await tx.execute(SQL.insert_agent_runs, *_columns(runs))
     if calls:
         await tx.execute(SQL.insert_model_calls, *_columns(calls))
-
-
-def _with_state(record: Query, event: QueryEvent) -> Query:
-    record.state = event.state_changed.state
-    if record.state == Query.STATE_RUNNING:
-        record.start_time.CopyFrom(event.event_time)
-    return record
 
 
 def _run(event: QueryEvent) -> tuple[Any, ...]:

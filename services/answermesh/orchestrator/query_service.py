@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 
@@ -21,12 +21,14 @@ from answermesh.rpc.pages import decode_token, encode_token, page_size
 from answermesh.rpc.tenancy import current_tenant
 from answermesh.rpc.validate import check_name, check_text
 from answermesh.v1 import query_service_pb2 as pb
-from answermesh.v1.query_pb2 import Query
+from answermesh.v1.query_pb2 import Query, QueryEvent
 from answermesh.v1.query_service_pb2_grpc import QueryServiceServicer
 
 MAX_QUESTION = 4000
 MAX_DOCUMENTS = 100
 MAX_REQUEST_ID = 64
+# Events of one response; a reader on gRPC's default limit takes 4 MiB.
+MAX_PARCEL_BYTES = 256 * 1024
 # How long CancelQuery waits for the query to end.
 CANCEL_S = 10.0
 
@@ -45,13 +47,18 @@ class QueryService(QueryServiceServicer):
     ) -> AsyncIterator[pb.AskResponse]:
         query = _checked("", request.question, request.plan, request.timeout, request.documents)
         query_id = query.name.removeprefix("queries/")
-        await self._desk.ask(query, remaining_s())
+        if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
+            watching = self._desk.ask_unstored(query, remaining_s()).watch()
+        else:
+            await self._desk.ask(query, remaining_s())
+            watching = self._journal.watch(current_tenant(), query_id, 0)
         ended = False
         try:
-            async with aclosing(self._journal.watch(current_tenant(), query_id, 0)) as events:
-                async for event in events:
-                    ended = event.WhichOneof("event") == "query_ended"
-                    yield pb.AskResponse(event=event)
+            async with aclosing(watching) as lists:
+                async for events in lists:
+                    ended = events[-1].HasField("query_ended")
+                    for together in parcels(events) if request.batched else ([event] for event in events):
+                        yield pb.AskResponse(event=together[0], more=together[1:])
         finally:
             if not ended:
                 self._desk.cancel(query_id, Failure(Reason.CANCELLED, "Its reader hung up."))
@@ -98,9 +105,10 @@ class QueryService(QueryServiceServicer):
         query_id = check_name("name", request.name, "queries/*")
         if request.after_sequence < 0:
             raise invalid_field("after_sequence", f"is {request.after_sequence}; must be 0 or more.")
-        async with aclosing(self._journal.watch(current_tenant(), query_id, request.after_sequence)) as events:
-            async for event in events:
-                yield pb.WatchQueryResponse(event=event)
+        async with aclosing(self._journal.watch(current_tenant(), query_id, request.after_sequence)) as lists:
+            async for events in lists:
+                for event in events:
+                    yield pb.WatchQueryResponse(event=event)
 
     async def CancelQuery(
         self,
@@ -126,6 +134,17 @@ class QueryService(QueryServiceServicer):
         query_id = check_name("name", request.name, "queries/*")
         await self._queries.delete(current_tenant(), query_id)
         return pb.DeleteQueryResponse()
+
+
+def parcels(events: Sequence[QueryEvent]) -> Iterator[Sequence[QueryEvent]]:
+    """Events in order, as many together as a message should carry."""
+    start = size = 0
+    for index, event in enumerate(events):
+        size += event.ByteSize()
+        if size > MAX_PARCEL_BYTES and index > start:
+            yield events[start:index]
+            start, size = index, event.ByteSize()
+    yield events[start:]
 
 
 def _checked(path: str, question: str, plan: str, timeout: Duration, documents: object) -> Query:

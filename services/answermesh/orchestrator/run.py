@@ -15,7 +15,7 @@ from typing import Protocol
 import grpc
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.journal import QueryLog
+from answermesh.orchestrator.events import EventLog
 from answermesh.orchestrator.plan import Step, Wiring
 from answermesh.orchestrator.recovery import Course
 from answermesh.orchestrator.remote import AgentRun, wait_ready
@@ -49,7 +49,7 @@ class QueryRun:
     """One query being answered, from its beginning or from where the `course` of it has come."""
 
     def __init__(
-        self, query_log: QueryLog, wiring: Wiring, agents: Agents, timeout_s: float, course: Course | None = None
+        self, query_log: EventLog, wiring: Wiring, agents: Agents, timeout_s: float, course: Course | None = None
     ) -> None:
         self._log = query_log
         self._wiring = wiring

@@ -399,6 +399,25 @@ class EmbedRequestPurpose(betterproto.Enum):
     """Texts to find with; they go before waiting documents."""
 
 
+class AskRequestDurability(betterproto.Enum):
+    """
+    Durability is what outlives the answer, and the process that gives it.
+    """
+
+    DURABILITY_UNSPECIFIED = 0
+    """The same as DURABLE."""
+
+    DURABILITY_DURABLE = 1
+    """
+    Every event is stored before it is shown; the query goes on if its orchestrator dies, and can be read later.
+    """
+
+    DURABILITY_EPHEMERAL = 2
+    """
+    The same events, and nothing is stored: the query is known to its reader alone, and ends with the process.
+    """
+
+
 @dataclass(eq=False, repr=False)
 class Finding(betterproto.Message):
     """
@@ -1667,13 +1686,25 @@ class AskRequest(betterproto.Message):
     Documents to answer from, `documents/{document}`, at most 100; empty means all.
     """
 
+    durability: "AskRequestDurability" = betterproto.enum_field(5)
+    """What of the query is stored; unset means DURABLE."""
+
+    batched: bool = betterproto.bool_field(6)
+    """
+    True if one response may carry several events, in `event` and `more`, where they happen together: a message costs
+     more than an event. Leave it unset over HTTP, where a response shows `event` alone.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class AskResponse(betterproto.Message):
-    """AskResponse is one event of the answer."""
+    """AskResponse is one event of the answer, or several."""
 
     event: "QueryEvent" = betterproto.message_field(1)
     """What happened."""
+
+    more: "list[QueryEvent]" = betterproto.message_field(2)
+    """What happened next, in order; only where the request set `batched`."""
 
 
 @dataclass(eq=False, repr=False)
