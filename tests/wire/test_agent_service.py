@@ -1,18 +1,21 @@
-"""AgentService over gRPC: starts, order, back-pressure, failures, cancellation, and the lease at a mesh."""
+"""AgentService over gRPC: starts, order, back-pressure, failures, cancellation, and the lease at a mesh.
+
+What holds of a run holds over a stream of its own and over one that many share.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
 
 from answermesh.agents import Run
+from answermesh.agents.outgoing import QUEUE_LIMIT
 from answermesh.agents.registration import keep_registered
-from answermesh.agents.run import QUEUE_LIMIT
 from answermesh.agents.service import mount_agent
 from answermesh.config import Settings
 from answermesh.errors import Failure, Reason
@@ -26,11 +29,15 @@ from answermesh.v1.mesh_pb2 import AgentCard
 from answermesh.v1.mesh_service_pb2 import RegisterAgentRequest, RegisterAgentResponse
 from answermesh.v1.mesh_service_pb2_grpc import MeshServiceServicer, add_MeshServiceServicer_to_server
 from answermesh.v1.query_pb2 import UsageRecord
+from tests.wire.run_many import Multiplexed
 
+Serving = Callable[[Callable[[Run], Any]], AbstractAsyncContextManager[Any]]
 CARD = AgentCard(
     agent="echo",
     consumes=[AgentCard.Consumption(kind=Finding.KIND_SUBQUESTION)],
     produces=[Finding.KIND_NOTE],
+    # Set by the wrapper.
+    multiplexed=True,
 )
 START = RunRequest(start=RunRequest.Start(query="queries/1", question="What is it?"))
 
@@ -60,8 +67,22 @@ async def echo(run: Run) -> None:
         await run.emit(note(finding.subquestion.text))
 
 
+@pytest.fixture(params=["own stream", "shared stream"])
+def served(request: pytest.FixtureRequest) -> Serving:
+    """Serves an agent; gives a stub whose runs go by the one way or the other."""
+    if request.param == "own stream":
+        return own_stream
+
+    @asynccontextmanager
+    async def shared_stream(body: Callable[[Run], Any]) -> AsyncIterator[Any]:
+        async with own_stream(body) as stub:
+            yield Multiplexed(stub)
+
+    return shared_stream
+
+
 @asynccontextmanager
-async def served(body: Callable[[Run], Any]) -> AsyncIterator[Any]:
+async def own_stream(body: Callable[[Run], Any]) -> AsyncIterator[Any]:
     server = Server("127.0.0.1:0", drain_wait_s=0)
     async with mount_agent(server, Settings(), Scripted(body)):
         address = await server.start()
@@ -87,7 +108,7 @@ def texts(responses: list[RunResponse]) -> list[str]:
     return [finding.note.text for response in responses for finding in response.findings]
 
 
-async def test_the_card_and_findings_in_the_order_they_were_sent() -> None:
+async def test_the_card_and_findings_in_the_order_they_were_sent(served: Serving) -> None:
     async with served(echo) as agent:
         assert (await agent.GetCard(GetCardRequest())).card == CARD
         responses, failure = await outcome(agent, START, *(asked(str(n)) for n in range(200)))
@@ -95,7 +116,7 @@ async def test_the_card_and_findings_in_the_order_they_were_sent() -> None:
     assert texts(responses) == [str(n) for n in range(200)]
 
 
-async def test_empty_identifiers_follow_from_the_content() -> None:
+async def test_empty_identifiers_follow_from_the_content(served: Serving) -> None:
     async with served(echo) as agent:
         ids = []
         for _ in range(2):
@@ -106,7 +127,7 @@ async def test_empty_identifiers_follow_from_the_content() -> None:
     assert all(0 < len(one) <= 64 for one in ids[0])
 
 
-async def test_findings_that_are_ready_together_share_a_message() -> None:
+async def test_findings_that_are_ready_together_share_a_message(served: Serving) -> None:
     async def burst(run: Run) -> None:
         await run.emit(*(note(str(n)) for n in range(20)))
 
@@ -119,15 +140,14 @@ async def test_findings_that_are_ready_together_share_a_message() -> None:
 @pytest.mark.parametrize(
     ("requests", "field"),
     [
-        ([], "start"),
-        ([asked("a")], "start"),
-        ([START, START], "start"),
         ([RunRequest(start=RunRequest.Start(query="nonsense", question="?"))], "start.query"),
         ([RunRequest(start=RunRequest.Start(query="queries/1", question=" "))], "start.question"),
         ([RunRequest(start=RunRequest.Start(query="queries/1", question="x" * 4001))], "start.question"),
     ],
 )
-async def test_a_run_that_does_not_start_well_names_the_field(requests: list[RunRequest], field: str) -> None:
+async def test_a_run_that_does_not_start_well_names_the_field(
+    served: Serving, requests: list[RunRequest], field: str
+) -> None:
     async with served(echo) as agent:
         _, failure = await outcome(agent, *requests)
     assert failure is not None
@@ -135,7 +155,16 @@ async def test_a_run_that_does_not_start_well_names_the_field(requests: list[Run
     assert failure.fields[0].path.startswith(field)
 
 
-async def test_a_kind_that_the_card_does_not_declare_ends_the_run_after_what_was_found() -> None:
+@pytest.mark.parametrize("requests", [[], [asked("a")], [START, START]])
+async def test_a_stream_of_its_own_starts_once_and_first(requests: list[RunRequest]) -> None:
+    async with own_stream(echo) as agent:
+        _, failure = await outcome(agent, *requests)
+    assert failure is not None
+    assert failure.reason is Reason.INVALID_FIELD
+    assert failure.fields[0].path.startswith("start")
+
+
+async def test_a_kind_that_the_card_does_not_declare_ends_the_run_after_what_was_found(served: Serving) -> None:
     async def lying(run: Run) -> None:
         await run.emit(note("true"))
         await run.emit(Finding(subquestion=Subquestion(text="?")))
@@ -148,7 +177,7 @@ async def test_a_kind_that_the_card_does_not_declare_ends_the_run_after_what_was
     assert "SUBQUESTION" in failure.message
 
 
-async def test_an_exception_of_an_agent_is_told_without_its_text() -> None:
+async def test_an_exception_of_an_agent_is_told_without_its_text(served: Serving) -> None:
     async def broken(run: Run) -> None:
         raise RuntimeError("password=hunter2")
 
@@ -159,7 +188,7 @@ async def test_an_exception_of_an_agent_is_told_without_its_text() -> None:
     assert "hunter2" not in failure.message
 
 
-async def test_a_failure_within_a_group_is_told_as_it_is() -> None:
+async def test_a_failure_within_a_group_is_told_as_it_is(served: Serving) -> None:
     async def failing(run: Run) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(asyncio.Event().wait())
@@ -171,7 +200,17 @@ async def test_a_failure_within_a_group_is_told_as_it_is() -> None:
     assert failure.reason is Reason.MODEL_UNAVAILABLE
 
 
-async def test_usage_is_sent_even_where_nothing_was_found() -> None:
+async def test_an_agent_that_is_cancelled_from_within_is_told_as_gone(served: Serving) -> None:
+    async def cancelled(run: Run) -> None:
+        raise asyncio.CancelledError
+
+    async with served(cancelled) as agent:
+        _, failure = await outcome(agent, START)
+    assert failure is not None
+    assert failure.reason is Reason.SERVICE_UNAVAILABLE
+
+
+async def test_usage_is_sent_even_where_nothing_was_found(served: Serving) -> None:
     async def paying(run: Run) -> None:
         run.ledger.record(UsageRecord(id="1", model="m"))
 
@@ -180,7 +219,7 @@ async def test_usage_is_sent_even_where_nothing_was_found() -> None:
     assert [record.model for response in responses for record in response.usage] == ["m"]
 
 
-async def test_an_agent_may_end_before_its_input_does() -> None:
+async def test_an_agent_may_end_before_its_input_does(served: Serving) -> None:
     async def hasty(run: Run) -> None:
         await run.emit(note("done"))
 
@@ -195,7 +234,7 @@ async def test_an_agent_may_end_before_its_input_does() -> None:
         assert texts([response async for response in call]) == ["done"]
 
 
-async def test_hanging_up_cancels_the_agent() -> None:
+async def test_hanging_up_cancels_the_agent(served: Serving) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def waiting(run: Run) -> None:
@@ -216,7 +255,7 @@ async def test_hanging_up_cancels_the_agent() -> None:
         assert (await agent.GetCard(GetCardRequest())).card == CARD
 
 
-async def test_a_slow_reader_holds_the_agent_back() -> None:
+async def test_a_slow_reader_holds_the_agent_back(served: Serving) -> None:
     emitted = 0
     full = asyncio.Event()
 

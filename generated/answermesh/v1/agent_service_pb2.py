@@ -26,9 +26,11 @@ from answermesh.v1 import finding_pb2 as answermesh_dot_v1_dot_finding__pb2
 from answermesh.v1 import mesh_pb2 as answermesh_dot_v1_dot_mesh__pb2
 from answermesh.v1 import query_pb2 as answermesh_dot_v1_dot_query__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/agent_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x18\x61nswermesh/v1/mesh.proto\x1a\x19\x61nswermesh/v1/query.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x10\n\x0eGetCardRequest\"9\n\x0fGetCardResponse\x12&\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x18.answermesh.v1.AgentCard\"\xaf\x01\n\nRunRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1f.answermesh.v1.RunRequest.Start\x12(\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x16.answermesh.v1.Finding\x1aG\n\x05Start\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08question\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tdocuments\x18\x03 \x03(\t\"b\n\x0bRunResponse\x12(\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12)\n\x05usage\x18\x02 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord2\x9a\x01\n\x0c\x41gentService\x12H\n\x07GetCard\x12\x1d.answermesh.v1.GetCardRequest\x1a\x1e.answermesh.v1.GetCardResponse\x12@\n\x03Run\x12\x19.answermesh.v1.RunRequest\x1a\x1a.answermesh.v1.RunResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/agent_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x18\x61nswermesh/v1/mesh.proto\x1a\x19\x61nswermesh/v1/query.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x10\n\x0eGetCardRequest\"9\n\x0fGetCardResponse\x12&\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x18.answermesh.v1.AgentCard\"\xaf\x01\n\nRunRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1f.answermesh.v1.RunRequest.Start\x12(\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x16.answermesh.v1.Finding\x1aG\n\x05Start\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08question\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tdocuments\x18\x03 \x03(\t\"b\n\x0bRunResponse\x12(\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12)\n\x05usage\x18\x02 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord\"\x93\x02\n\x0eRunManyRequest\x12\x31\n\x05parts\x18\x01 \x03(\x0b\x32\".answermesh.v1.RunManyRequest.Part\x1a\xcd\x01\n\x04Part\x12\x0b\n\x03run\x18\x01 \x01(\x03\x12.\n\x05start\x18\x02 \x01(\x0b\x32\x1f.answermesh.v1.RunRequest.Start\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12\x12\n\nhalf_close\x18\x05 \x01(\x08\x12\x0e\n\x06\x63\x61ncel\x18\x06 \x01(\x08\x12\x0e\n\x06\x63redit\x18\x07 \x01(\x05\"\xf3\x01\n\x0fRunManyResponse\x12\x32\n\x05parts\x18\x01 \x03(\x0b\x32#.answermesh.v1.RunManyResponse.Part\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x1a\x99\x01\n\x04Part\x12\x0b\n\x03run\x18\x01 \x01(\x03\x12(\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12)\n\x05usage\x18\x03 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord\x12\x0e\n\x06\x63redit\x18\x04 \x01(\x05\x12\x1f\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status2\xe8\x01\n\x0c\x41gentService\x12H\n\x07GetCard\x12\x1d.answermesh.v1.GetCardRequest\x1a\x1e.answermesh.v1.GetCardResponse\x12@\n\x03Run\x12\x19.answermesh.v1.RunRequest\x1a\x1a.answermesh.v1.RunResponse(\x01\x30\x01\x12L\n\x07RunMany\x12\x1d.answermesh.v1.RunManyRequest\x1a\x1e.answermesh.v1.RunManyResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,16 +41,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNREQUEST_START'].fields_by_name['query']._serialized_options = b'\342A\001\002'
   _globals['_RUNREQUEST_START'].fields_by_name['question']._loaded_options = None
   _globals['_RUNREQUEST_START'].fields_by_name['question']._serialized_options = b'\342A\001\002'
-  _globals['_GETCARDREQUEST']._serialized_start=167
-  _globals['_GETCARDREQUEST']._serialized_end=183
-  _globals['_GETCARDRESPONSE']._serialized_start=185
-  _globals['_GETCARDRESPONSE']._serialized_end=242
-  _globals['_RUNREQUEST']._serialized_start=245
-  _globals['_RUNREQUEST']._serialized_end=420
-  _globals['_RUNREQUEST_START']._serialized_start=349
-  _globals['_RUNREQUEST_START']._serialized_end=420
-  _globals['_RUNRESPONSE']._serialized_start=422
-  _globals['_RUNRESPONSE']._serialized_end=520
-  _globals['_AGENTSERVICE']._serialized_start=523
-  _globals['_AGENTSERVICE']._serialized_end=677
+  _globals['_GETCARDREQUEST']._serialized_start=224
+  _globals['_GETCARDREQUEST']._serialized_end=240
+  _globals['_GETCARDRESPONSE']._serialized_start=242
+  _globals['_GETCARDRESPONSE']._serialized_end=299
+  _globals['_RUNREQUEST']._serialized_start=302
+  _globals['_RUNREQUEST']._serialized_end=477
+  _globals['_RUNREQUEST_START']._serialized_start=406
+  _globals['_RUNREQUEST_START']._serialized_end=477
+  _globals['_RUNRESPONSE']._serialized_start=479
+  _globals['_RUNRESPONSE']._serialized_end=577
+  _globals['_RUNMANYREQUEST']._serialized_start=580
+  _globals['_RUNMANYREQUEST']._serialized_end=855
+  _globals['_RUNMANYREQUEST_PART']._serialized_start=650
+  _globals['_RUNMANYREQUEST_PART']._serialized_end=855
+  _globals['_RUNMANYRESPONSE']._serialized_start=858
+  _globals['_RUNMANYRESPONSE']._serialized_end=1101
+  _globals['_RUNMANYRESPONSE_PART']._serialized_start=948
+  _globals['_RUNMANYRESPONSE_PART']._serialized_end=1101
+  _globals['_AGENTSERVICE']._serialized_start=1104
+  _globals['_AGENTSERVICE']._serialized_end=1336
 # @@protoc_insertion_point(module_scope)

@@ -8,8 +8,10 @@ from answermesh.v1 import mesh_pb2 as _mesh_pb2
 from answermesh.v1 import query_pb2 as _query_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -151,3 +153,149 @@ class RunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunResponse: _TypeAlias = RunResponse  # noqa: Y015
+
+@_typing.final
+class RunManyRequest(_message.Message):
+    """RunManyRequest starts runs, feeds them, and ends them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Part(_message.Message):
+        """Part is for one run."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RUN_FIELD_NUMBER: _builtins.int
+        START_FIELD_NUMBER: _builtins.int
+        TIMEOUT_FIELD_NUMBER: _builtins.int
+        FINDINGS_FIELD_NUMBER: _builtins.int
+        HALF_CLOSE_FIELD_NUMBER: _builtins.int
+        CANCEL_FIELD_NUMBER: _builtins.int
+        CREDIT_FIELD_NUMBER: _builtins.int
+        run: _builtins.int
+        """The run: chosen by the caller, never the same for two runs of a stream. Parts for a run that is over are ignored."""
+        half_close: _builtins.bool
+        """Says that no more findings will come."""
+        cancel: _builtins.bool
+        """Says that nobody wants the result; the agent stops, and says nothing more of the run."""
+        credit: _builtins.int
+        """How many more findings the agent may send."""
+        @_builtins.property
+        def start(self) -> Global___RunRequest.Start:
+            """Begins the run; set in its first part, and only there."""
+
+        @_builtins.property
+        def timeout(self) -> _duration_pb2.Duration:
+            """Time that the run may take; set with `start`, unset means no limit. After it the agent ends the run with
+            DEADLINE_EXCEEDED.
+            """
+
+        @_builtins.property
+        def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
+            """Findings of kinds that the agent consumes, in the order they were found."""
+
+        def __init__(
+            self,
+            *,
+            run: _builtins.int = ...,
+            start: Global___RunRequest.Start | None = ...,
+            timeout: _duration_pb2.Duration | None = ...,
+            findings: _abc.Iterable[_finding_pb2.Finding] | None = ...,
+            half_close: _builtins.bool = ...,
+            cancel: _builtins.bool = ...,
+            credit: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start", "timeout", b"timeout"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "credit", b"credit", "findings", b"findings", "half_close", b"half_close", "run", b"run", "start", b"start", "timeout", b"timeout"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunManyRequest.Part]:
+        """What is to be done, in order."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___RunManyRequest.Part] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunManyRequest: _TypeAlias = RunManyRequest  # noqa: Y015
+
+@_typing.final
+class RunManyResponse(_message.Message):
+    """RunManyResponse brings what runs found, and their ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Part(_message.Message):
+        """Part is of one run."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RUN_FIELD_NUMBER: _builtins.int
+        FINDINGS_FIELD_NUMBER: _builtins.int
+        USAGE_FIELD_NUMBER: _builtins.int
+        CREDIT_FIELD_NUMBER: _builtins.int
+        END_FIELD_NUMBER: _builtins.int
+        run: _builtins.int
+        """The run."""
+        credit: _builtins.int
+        """How many more findings the caller may send."""
+        @_builtins.property
+        def findings(self) -> _containers.RepeatedCompositeFieldContainer[_finding_pb2.Finding]:
+            """Findings of kinds that the card declares."""
+
+        @_builtins.property
+        def usage(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.UsageRecord]:
+            """Calls of language models made for the query."""
+
+        @_builtins.property
+        def end(self) -> _status_pb2.Status:
+            """Set when the run is over, in its last part: how it ended, code 0 for well."""
+
+        def __init__(
+            self,
+            *,
+            run: _builtins.int = ...,
+            findings: _abc.Iterable[_finding_pb2.Finding] | None = ...,
+            usage: _abc.Iterable[_query_pb2.UsageRecord] | None = ...,
+            credit: _builtins.int = ...,
+            end: _status_pb2.Status | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "end", b"end", "findings", b"findings", "run", b"run", "usage", b"usage"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    draining: _builtins.bool
+    """True if the agent is about to stop: runs that have begun go on, and no more are to be started on this stream."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunManyResponse.Part]:
+        """What happened, in order."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___RunManyResponse.Part] | None = ...,
+        draining: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunManyResponse: _TypeAlias = RunManyResponse  # noqa: Y015

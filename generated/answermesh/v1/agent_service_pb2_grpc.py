@@ -45,6 +45,11 @@ class AgentServiceStub:
                 request_serializer=answermesh_dot_v1_dot_agent__service__pb2.RunRequest.SerializeToString,
                 response_deserializer=answermesh_dot_v1_dot_agent__service__pb2.RunResponse.FromString,
                 _registered_method=True)
+        self.RunMany = channel.stream_stream(
+                '/answermesh.v1.AgentService/RunMany',
+                request_serializer=answermesh_dot_v1_dot_agent__service__pb2.RunManyRequest.SerializeToString,
+                response_deserializer=answermesh_dot_v1_dot_agent__service__pb2.RunManyResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -67,6 +72,17 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RunMany(self, request_iterator, context):
+        """RunMany carries many runs over one stream that stays open, for a fraction of the cost of a stream each. It is
+        optional: offered by agents whose card says `multiplexed`; all others are called by Run. Each run goes on as over Run,
+        with its deadline, cancellation, half-close and status in parts of messages. What a side may send is bounded for each
+        run by credit: 256 findings at first, and what the other side grants after. The half-close says that no more runs
+        come; the agent ends the stream when the last run is over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +95,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.Run,
                     request_deserializer=answermesh_dot_v1_dot_agent__service__pb2.RunRequest.FromString,
                     response_serializer=answermesh_dot_v1_dot_agent__service__pb2.RunResponse.SerializeToString,
+            ),
+            'RunMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.RunMany,
+                    request_deserializer=answermesh_dot_v1_dot_agent__service__pb2.RunManyRequest.FromString,
+                    response_serializer=answermesh_dot_v1_dot_agent__service__pb2.RunManyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +157,33 @@ class AgentService:
             '/answermesh.v1.AgentService/Run',
             answermesh_dot_v1_dot_agent__service__pb2.RunRequest.SerializeToString,
             answermesh_dot_v1_dot_agent__service__pb2.RunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/answermesh.v1.AgentService/RunMany',
+            answermesh_dot_v1_dot_agent__service__pb2.RunManyRequest.SerializeToString,
+            answermesh_dot_v1_dot_agent__service__pb2.RunManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,13 @@ class AgentServiceStub:
     they are found; the half-close says that no more will come. The agent sends findings whenever it has them, and ends
     the stream when it is done. The call's deadline is the agent's; cancellation means that nobody wants the result.
     """
+    RunMany: _grpc.StreamStreamMultiCallable[_agent_service_pb2.RunManyRequest, _agent_service_pb2.RunManyResponse]
+    """RunMany carries many runs over one stream that stays open, for a fraction of the cost of a stream each. It is
+    optional: offered by agents whose card says `multiplexed`; all others are called by Run. Each run goes on as over Run,
+    with its deadline, cancellation, half-close and status in parts of messages. What a side may send is bounded for each
+    run by credit: 256 findings at first, and what the other side grants after. The half-close says that no more runs
+    come; the agent ends the stream when the last run is over.
+    """
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -52,6 +59,13 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """Run takes part in answering one query. The first request is `start`; findings that the agent consumes follow as
     they are found; the half-close says that no more will come. The agent sends findings whenever it has them, and ends
     the stream when it is done. The call's deadline is the agent's; cancellation means that nobody wants the result.
+    """
+    RunMany: _aio.StreamStreamMultiCallable[_agent_service_pb2.RunManyRequest, _agent_service_pb2.RunManyResponse]  # type: ignore[assignment]
+    """RunMany carries many runs over one stream that stays open, for a fraction of the cost of a stream each. It is
+    optional: offered by agents whose card says `multiplexed`; all others are called by Run. Each run goes on as over Run,
+    with its deadline, cancellation, half-close and status in parts of messages. What a side may send is bounded for each
+    run by credit: 256 findings at first, and what the other side grants after. The half-close says that no more runs
+    come; the agent ends the stream when the last run is over.
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -74,6 +88,19 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Run takes part in answering one query. The first request is `start`; findings that the agent consumes follow as
         they are found; the half-close says that no more will come. The agent sends findings whenever it has them, and ends
         the stream when it is done. The call's deadline is the agent's; cancellation means that nobody wants the result.
+        """
+
+    @_abc_1.abstractmethod
+    def RunMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_agent_service_pb2.RunManyRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_agent_service_pb2.RunManyResponse], _abc.AsyncIterator[_agent_service_pb2.RunManyResponse]]:
+        """RunMany carries many runs over one stream that stays open, for a fraction of the cost of a stream each. It is
+        optional: offered by agents whose card says `multiplexed`; all others are called by Run. Each run goes on as over Run,
+        with its deadline, cancellation, half-close and status in parts of messages. What a side may send is bounded for each
+        run by credit: 256 findings at first, and what the other side grants after. The half-close says that no more runs
+        come; the agent ends the stream when the last run is over.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

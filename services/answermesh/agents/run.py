@@ -1,41 +1,48 @@
-"""One run over a stream: bounded queues on both sides of an agent, and the checks of what goes through them."""
+"""One run as its agent sees it: bounded on both sides, and the checks of what goes through."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from answermesh.agents.ids import identifier
+from answermesh.agents.outgoing import Outgoing
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.llm import Ledger
-from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
+from answermesh.v1.agent_service_pb2 import RunRequest
 from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.mesh_pb2 import AgentCard
 
-# Findings that wait on either side of an agent; beyond that the sender waits, and gRPC's flow control holds the peer.
-QUEUE_LIMIT = 128
-# Findings put into one message when many are ready together: 32 passages of ~1 kB stay far below the 4 MiB of a
-# message.
-BATCH_LIMIT = 32
 MAX_ID_CHARS = 64
 MAX_QUESTION_CHARS = 4000
 
+_KINDS = {field.name: Finding.Kind.Value(f"KIND_{field.name.upper()}") for field in Finding.DESCRIPTOR.oneofs[0].fields}
+
 
 class StreamRun:
-    """A `Run` between two queues; `receive` and `responses` are the wrapper's side of it."""
+    """A `Run` whose findings come and go by a stream; `feed`, `end_input`, `said` and `close` are the stream's side."""
 
-    def __init__(self, card: AgentCard, start: RunRequest.Start) -> None:
+    def __init__(
+        self,
+        card: AgentCard,
+        start: RunRequest.Start,
+        *,
+        due: Callable[[], None],
+        consumed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`due` is called when there is something in `said`, `consumed` when the agent has taken a finding."""
         self.question = start.question
         self.query = start.query
         self.documents: Sequence[str] = tuple(start.documents)
         self.ledger = Ledger()
+        self.said = Outgoing(due)
         self._agent = card.agent
         self._produces = frozenset(card.produces)
-        self._inbound: asyncio.Queue[Finding | None] = asyncio.Queue(QUEUE_LIMIT)
-        # Bounded by the semaphore rather than by itself, so that its end can be put without waiting.
-        self._outbound: asyncio.Queue[Finding | None] = asyncio.Queue()
-        self._room = asyncio.Semaphore(QUEUE_LIMIT)
+        self._fed: deque[Finding] = deque()
+        self._arrived = asyncio.Event()
         self._input_ended = False
+        self._consumed = consumed
 
     @property
     def findings(self) -> AsyncIterator[Finding]:
@@ -45,52 +52,38 @@ class StreamRun:
         return self
 
     async def __anext__(self) -> Finding:
-        if self._input_ended:
-            raise StopAsyncIteration
-        finding = await self._inbound.get()
-        if finding is None:
-            self._input_ended = True
-            raise StopAsyncIteration
+        while not self._fed:
+            if self._input_ended:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        finding = self._fed.popleft()
+        self._consumed()
         return finding
 
     async def emit(self, *findings: Finding) -> None:
         for finding in findings:
             checked(finding, self._agent, self._produces)
-            await self._room.acquire()
-            self._outbound.put_nowait(finding)
+            await self.said.put(finding)
 
-    async def receive(self, requests: AsyncIterator[RunRequest], first: Sequence[Finding]) -> None:
-        """Bring what the stream brings to the agent, and then the end.
+    @property
+    def fed_count(self) -> int:
+        """Findings that the agent has not taken yet."""
+        return len(self._fed)
 
-        Raises Failure(INVALID_FIELD) for a second start.
-        """
-        for finding in first:
-            await self._inbound.put(finding)
-        async for request in requests:
-            if request.HasField("start"):
-                raise invalid_field("start", "came a second time; send it in the first request only.")
-            for finding in request.findings:
-                await self._inbound.put(finding)
-        await self._inbound.put(None)
+    def feed(self, findings: Iterable[Finding]) -> None:
+        """Bring findings to the agent; whoever brings them keeps their number in bounds."""
+        self._fed.extend(findings)
+        self._arrived.set()
+
+    def end_input(self) -> None:
+        """Say that no more will come."""
+        self._input_ended = True
+        self._arrived.set()
 
     def close(self) -> None:
-        """Say that the agent emits nothing more; never waits."""
-        self._outbound.put_nowait(None)
-
-    async def responses(self) -> AsyncIterator[RunResponse]:
-        """What the agent found, in messages of all that is ready together; ends after `close`."""
-        ended = False
-        while not ended:
-            ready = [await self._outbound.get()]
-            while len(ready) < BATCH_LIMIT and not self._outbound.empty():
-                ready.append(self._outbound.get_nowait())
-            findings = [finding for finding in ready if finding is not None]
-            ended = len(findings) < len(ready)
-            for _ in findings:
-                self._room.release()
-            usage = self.ledger.take()
-            if findings or usage:
-                yield RunResponse(findings=findings, usage=usage)
+        """Say that the agent emits nothing more."""
+        self.said.close()
 
 
 def checked_start(request: RunRequest) -> RunRequest.Start:
@@ -100,7 +93,11 @@ def checked_start(request: RunRequest) -> RunRequest.Start:
     """
     if not request.HasField("start"):
         raise invalid_field("start", "is missing; the first request of a run must set it.")
-    start = request.start
+    return check_start(request.start)
+
+
+def check_start(start: RunRequest.Start) -> RunRequest.Start:
+    """`start`, if it says what is asked. Raises Failure(INVALID_FIELD)."""
     if not start.query.startswith("queries/") or len(start.query) == len("queries/"):
         raise invalid_field("start.query", f"is {start.query[:80]!r}; must be queries/{{query}}.")
     if not start.question.strip() or len(start.question) > MAX_QUESTION_CHARS:
@@ -120,8 +117,7 @@ def checked(finding: Finding, agent: str, produces: frozenset[int]) -> None:
     value = finding.WhichOneof("value")
     if value is None:
         raise Failure(Reason.INVALID_CARD, f"Agent {agent!r} sent a finding that holds nothing; set one of its values.")
-    kind = Finding.Kind.Value(f"KIND_{value.upper()}")
-    if kind not in produces:
+    if _KINDS[value] not in produces:
         message = (
             f"Agent {agent!r} sent a finding of kind {value.upper()}, which its card does not declare in `produces`."
         )

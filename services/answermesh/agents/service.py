@@ -8,50 +8,41 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from answermesh.agents import Agent
+from answermesh.agents import Agent, own_stream
 from answermesh.agents.registration import keep_registered
-from answermesh.agents.run import StreamRun, checked_start
+from answermesh.agents.shared_stream import SharedStream
 from answermesh.config import Settings
-from answermesh.errors import invalid_field
 from answermesh.rpc.server import Server
 from answermesh.v1 import agent_service_pb2_grpc
-from answermesh.v1.agent_service_pb2 import GetCardRequest, GetCardResponse, RunRequest
+from answermesh.v1.agent_service_pb2 import GetCardRequest, GetCardResponse, RunManyRequest, RunRequest
+from answermesh.v1.mesh_pb2 import AgentCard
 
 
 class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
-    """Serves one agent; every run has its own queues and ledger."""
+    """Serves one agent, over a stream for each run or for many."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, draining: asyncio.Event) -> None:
+        """`draining` is set when the server is about to stop."""
         self._agent = agent
+        self._card = card_of(agent)
+        self._draining = draining
 
     async def GetCard(self, request: GetCardRequest, context: Any) -> GetCardResponse:
-        return GetCardResponse(card=self._agent.card)
+        return GetCardResponse(card=self._card)
 
     async def Run(self, requests: AsyncIterator[RunRequest], context: Any) -> None:  # type: ignore[override]  # writes
-        stream = aiter(requests)
-        first = await anext(stream, None)
-        if first is None:
-            raise invalid_field("start", "is missing; the stream ended before its first request.")
-        run = StreamRun(self._agent.card, checked_start(first))
-        async with asyncio.TaskGroup() as group:
-            receiving = group.create_task(run.receive(stream, first.findings))
-            working = group.create_task(self._work(run))
-            async for response in run.responses():
-                await context.write(response)
-            # The agent may be done before its input is.
-            receiving.cancel()
-        if error := working.result():
-            raise error
+        await own_stream.serve(self._agent, requests, context)
 
-    async def _work(self, run: StreamRun) -> Exception | None:
-        """Run the agent to its end, and return why it failed: what it emitted before goes out first."""
-        try:
-            await self._agent.run(run)
-        except Exception as error:
-            return error
-        finally:
-            run.close()
-        return None
+    async def RunMany(self, requests: AsyncIterator[RunManyRequest], context: Any) -> None:  # type: ignore[override]
+        await SharedStream(self._agent, self._draining).serve(requests, context)
+
+
+def card_of(agent: Agent) -> AgentCard:
+    """The agent's card, with what this wrapper offers for it."""
+    card = AgentCard()
+    card.CopyFrom(agent.card)
+    card.multiplexed = True
+    return card
 
 
 @asynccontextmanager
@@ -63,14 +54,14 @@ async def mount_agent(server: Server, settings: Settings, agent: str | Agent) ->
     """
     adder = agent_service_pb2_grpc.add_AgentServiceServicer_to_server
     if not isinstance(agent, str):
-        server.add(adder, AgentService(agent))
+        server.add(adder, AgentService(agent, server.draining))
         yield
         return
     # Ours bring models and parsers with them, which an agent of a user's own does without.
     from answermesh.agents.ours import open_agent
 
     async with open_agent(agent, settings) as opened:
-        server.add(adder, AgentService(opened))
+        server.add(adder, AgentService(opened, server.draining))
         yield
 
 
@@ -92,7 +83,7 @@ async def serve_agent(
             bound = await server.start()
             try:
                 async with asyncio.TaskGroup() as group:
-                    registered = group.create_task(keep_registered(mesh_address, advertise or bound, agent.card))
+                    registered = group.create_task(keep_registered(mesh_address, advertise or bound, card_of(agent)))
                     await stopped.wait()
                     registered.cancel()
             finally:

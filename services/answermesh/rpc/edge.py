@@ -173,6 +173,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def status_of(method: str, error: BaseException) -> Status:
+    """The status by which a caller is told of an error that ended its work; what is nobody's business is logged."""
+    return _status_of(method, _telling(error))
+
+
 def _status_of(method: str, error: BaseException) -> Status:
     if isinstance(error, Failure):
         return status_from(error)

@@ -45,6 +45,8 @@ class Server:
         self._drain_wait_s = drain_wait_s
         self._health = health.Health()
         self._edge = Edge(tenant)
+        # Set when clients are told to go elsewhere: streams that would stay open for ever end by it.
+        self.draining = asyncio.Event()
         self._services: list[str] = []
         self._started = False
         self._server = grpc.aio.server(
@@ -98,6 +100,7 @@ class Server:
         before they are cancelled. Returns when the last handler has cleaned up. Cancelled, it stops at once.
         """
         self.set_serving(False)
+        self.draining.set()
         try:
             if self._started:
                 await asyncio.sleep(self._drain_wait_s)

@@ -756,6 +756,11 @@ class AgentCard(betterproto.Message):
     True if the same run may be repeated elsewhere: it then gives the same findings, and changes nothing.
     """
 
+    multiplexed: bool = betterproto.bool_field(7)
+    """
+    True if the agent offers AgentService.RunMany. The wrapper that answermesh brings for agents in Python sets it.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class AgentCardConsumption(betterproto.Message):
@@ -1143,6 +1148,84 @@ class RunResponse(betterproto.Message):
 
     usage: "list[UsageRecord]" = betterproto.message_field(2)
     """Calls of language models made for the query."""
+
+
+@dataclass(eq=False, repr=False)
+class RunManyRequest(betterproto.Message):
+    """RunManyRequest starts runs, feeds them, and ends them."""
+
+    parts: "list[RunManyRequestPart]" = betterproto.message_field(1)
+    """What is to be done, in order."""
+
+
+@dataclass(eq=False, repr=False)
+class RunManyRequestPart(betterproto.Message):
+    """Part is for one run."""
+
+    run: int = betterproto.int64_field(1)
+    """
+    The run: chosen by the caller, never the same for two runs of a stream. Parts for a run that is over are ignored.
+    """
+
+    start: "RunRequestStart" = betterproto.message_field(2)
+    """Begins the run; set in its first part, and only there."""
+
+    timeout: timedelta = betterproto.message_field(3)
+    """
+    Time that the run may take; set with `start`, unset means no limit. After it the agent ends the run with
+     DEADLINE_EXCEEDED.
+    """
+
+    findings: "list[Finding]" = betterproto.message_field(4)
+    """
+    Findings of kinds that the agent consumes, in the order they were found.
+    """
+
+    half_close: bool = betterproto.bool_field(5)
+    """Says that no more findings will come."""
+
+    cancel: bool = betterproto.bool_field(6)
+    """
+    Says that nobody wants the result; the agent stops, and says nothing more of the run.
+    """
+
+    credit: int = betterproto.int32_field(7)
+    """How many more findings the agent may send."""
+
+
+@dataclass(eq=False, repr=False)
+class RunManyResponse(betterproto.Message):
+    """RunManyResponse brings what runs found, and their ends."""
+
+    parts: "list[RunManyResponsePart]" = betterproto.message_field(1)
+    """What happened, in order."""
+
+    draining: bool = betterproto.bool_field(2)
+    """
+    True if the agent is about to stop: runs that have begun go on, and no more are to be started on this stream.
+    """
+
+
+@dataclass(eq=False, repr=False)
+class RunManyResponsePart(betterproto.Message):
+    """Part is of one run."""
+
+    run: int = betterproto.int64_field(1)
+    """The run."""
+
+    findings: "list[Finding]" = betterproto.message_field(2)
+    """Findings of kinds that the card declares."""
+
+    usage: "list[UsageRecord]" = betterproto.message_field(3)
+    """Calls of language models made for the query."""
+
+    credit: int = betterproto.int32_field(4)
+    """How many more findings the caller may send."""
+
+    end: "__google_rpc__.Status" = betterproto.message_field(5)
+    """
+    Set when the run is over, in its last part: how it ended, code 0 for well.
+    """
 
 
 @dataclass(eq=False, repr=False)
@@ -1956,6 +2039,25 @@ class AgentServiceStub(betterproto.ServiceStub):
         ):
             yield response
 
+    async def run_many(
+        self,
+        run_many_request_iterator: "AsyncIterable[RunManyRequest] | Iterable[RunManyRequest]",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None
+    ) -> "AsyncIterator[RunManyResponse]":
+        async for response in self._stream_stream(
+            "/answermesh.v1.AgentService/RunMany",
+            run_many_request_iterator,
+            RunManyRequest,
+            RunManyResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        ):
+            yield response
+
 
 class DocumentServiceStub(betterproto.ServiceStub):
     async def create_document(
@@ -2431,6 +2533,12 @@ class AgentServiceBase(ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
         yield RunResponse()
 
+    async def run_many(
+        self, run_many_request_iterator: "AsyncIterator[RunManyRequest]"
+    ) -> "AsyncIterator[RunManyResponse]":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield RunManyResponse()
+
     async def __rpc_get_card(
         self, stream: "grpclib.server.Stream[GetCardRequest, GetCardResponse]"
     ) -> None:
@@ -2448,6 +2556,16 @@ class AgentServiceBase(ServiceBase):
             request,
         )
 
+    async def __rpc_run_many(
+        self, stream: "grpclib.server.Stream[RunManyRequest, RunManyResponse]"
+    ) -> None:
+        request = stream.__aiter__()
+        await self._call_rpc_handler_server_stream(
+            self.run_many,
+            stream,
+            request,
+        )
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/answermesh.v1.AgentService/GetCard": grpclib.const.Handler(
@@ -2461,6 +2579,12 @@ class AgentServiceBase(ServiceBase):
                 grpclib.const.Cardinality.STREAM_STREAM,
                 RunRequest,
                 RunResponse,
+            ),
+            "/answermesh.v1.AgentService/RunMany": grpclib.const.Handler(
+                self.__rpc_run_many,
+                grpclib.const.Cardinality.STREAM_STREAM,
+                RunManyRequest,
+                RunManyResponse,
             ),
         }
 
