@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 
+from answermesh.client import Client
+from answermesh.client.members import chosen
+from answermesh.typed.answermesh import v1
 from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
 from answermesh.v1.finding_pb2 import Finding, TextDelta
@@ -17,7 +21,7 @@ from answermesh.v1.query_pb2 import Query, QueryEvent
 from answermesh.v1.query_service_pb2_grpc import QueryServiceStub
 from tests.integration.test_orchestrator import TEXT, agents, synthesis, watch
 from tests.orchestrator_process import Orchestrator, orchestrator
-from tests.scripted_agents import ScriptedAgent, found, serving
+from tests.scripted_agents import ScriptedAgent, found, scripted_mesh, serving
 
 FIRST = TEXT[:8]
 
@@ -49,9 +53,12 @@ async def pair(
     """Two orchestrators over the same agents."""
     async with AsyncExitStack() as stack:
         targets = {name: await stack.enter_async_context(serving(agent)) for name, agent in team.items()}
-        first = await stack.enter_async_context(orchestrator(dsn, folder / "first", targets))
-        second = await stack.enter_async_context(orchestrator(dsn, folder / "second", targets))
-        yield first, second
+        async with asyncio.TaskGroup() as starting:
+            both = [
+                starting.create_task(stack.enter_async_context(orchestrator(dsn, folder / name, targets)))
+                for name in ("first", "second")
+            ]
+        yield both[0].result(), both[1].result()
 
 
 async def until_text(call: AsyncIterator[pb.AskResponse]) -> list[QueryEvent]:
@@ -151,3 +158,59 @@ async def test_a_query_that_is_cancelled_at_another_orchestrator_stops_where_it_
 
     assert cancelled.state == Query.STATE_CANCELLED
     assert last.query_ended == cancelled
+
+
+async def test_the_client_reads_on_at_the_new_owner_by_itself(dsn: str, tmp_path: Path) -> None:
+    author = Author()
+    team = agents(synthesis=author.script)
+    async with pair(dsn, tmp_path, team) as (first, second), Client(f"{first.address},{second.address}") as client:
+        seen = []
+        async for event in client.ask("Well?"):
+            seen.append(event)
+            kind, value = chosen(event, "event")
+            if kind == "finding" and value.agent == "synthesis" and not author.gate.is_set():
+                author.gate.set()
+                await first.kill()
+        stored = [event async for event in client.watch(seen[0].query)]
+
+    assert seen == stored
+    assert stored[-1].query_ended.state == v1.QueryState.STATE_SUCCEEDED
+    assert stored[-1].query_ended.answer.text == TEXT
+
+
+@pytest.mark.parametrize(("linger_s", "goes_on"), [(0, False), (0.2, False), (30, True)])
+async def test_an_answer_waits_for_its_reader_as_long_as_it_was_asked_to(
+    dsn: str, linger_s: float, goes_on: bool
+) -> None:
+    author = Author()
+    team = agents(synthesis=author.script)
+    async with scripted_mesh(dsn, [*team.values()]) as channel:
+        request = pb.AskRequest(question="Well?")
+        request.linger.FromMilliseconds(int(linger_s * 1000))
+        call = QueryServiceStub(channel).Ask(request, timeout=60)
+        seen = await until_text(aiter(call))
+        call.cancel()
+        if not goes_on:
+            await asyncio.wait_for(team["synthesis"].cancelled.wait(), 10)
+        author.gate.set()
+        rest = await watch(channel, seen[0].query, seen[-1].sequence)
+
+    assert rest[-1].query_ended.state == (Query.STATE_SUCCEEDED if goes_on else Query.STATE_CANCELLED)
+
+
+async def test_an_orchestrator_that_is_told_to_stop_hands_its_queries_over(dsn: str, tmp_path: Path) -> None:
+    author = Author()
+    team = agents(synthesis=author.script)
+    async with pair(dsn, tmp_path, team) as (first, second):
+        call = QueryServiceStub(first.channel).Ask(pb.AskRequest(question="Well?"), timeout=60)
+        seen = await until_text(aiter(call))
+        first.signal(signal.SIGTERM)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for response in call:
+                seen.append(response.event)
+        author.gate.set()
+        rest = await watch(second.channel, seen[0].query, seen[-1].sequence)
+        stored = await watch(second.channel, seen[0].query)
+
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    check_whole(seen, rest, stored)

@@ -142,6 +142,9 @@ class FakeMesh(
         # Watches break off after so many events each, as often as the list says.
         self.breaks: list[int] = []
         self.watched_after: list[int] = []
+        # Ask breaks off after so many events.
+        self.ask_breaks: int | None = None
+        self.cancelled: list[str] = []
         self.asking = asyncio.Event()
         self.ended = asyncio.Event()
         self.files: dict[str, bytes] = {}
@@ -159,8 +162,10 @@ class FakeMesh(
     async def Ask(self, request: Any, context: Any) -> AsyncIterator[AskResponse]:
         self._fail()
         try:
-            for event in self.told[:-1] if self.hangs else self.told:
+            for event in (self.told[:-1] if self.hangs else self.told)[: self.ask_breaks]:
                 yield AskResponse(event=event)
+            if self.ask_breaks is not None:
+                raise Failure(Reason.SERVICE_UNAVAILABLE, "It is stopping.")
             self.asking.set()
             if self.hangs:
                 await asyncio.Event().wait()
@@ -190,6 +195,7 @@ class FakeMesh(
         return ListQueriesResponse(queries=[Query(name=NAME, question="First?")], next_page_token="more")
 
     async def CancelQuery(self, request: Any, context: Any) -> CancelQueryResponse:
+        self.cancelled.append(request.name)
         return CancelQueryResponse(query=Query(name=request.name, state=Query.STATE_CANCELLED))
 
     async def ImportDocuments(

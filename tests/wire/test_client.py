@@ -55,6 +55,34 @@ async def test_closing_an_answer_cancels_it_at_the_mesh(mesh: FakeMesh, client: 
         await anext(events)
     async with asyncio.timeout(10):
         await mesh.ended.wait()
+    assert mesh.cancelled == [NAME]
+
+
+async def test_an_answer_that_breaks_is_watched_from_where_it_broke(mesh: FakeMesh, client: Client) -> None:
+    mesh.ask_breaks = 4
+    mesh.breaks = [2]
+    events = [event async for event in client.ask("How?")]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert chosen(events[-1], "event")[1].answer.text == TEXT
+    assert mesh.watched_after == [4, 6]
+    assert mesh.cancelled == []
+
+
+async def test_an_answer_goes_on_at_another_address(mesh: FakeMesh) -> None:
+    async with fake_mesh() as stopping, Client(f"{stopping.address},{mesh.address}", timeout_s=10) as client:
+        stopping.ask_breaks = 4
+        events = [event async for event in client.ask("How?")]
+        after = await client.get_query(NAME)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert (stopping.watched_after, mesh.watched_after) == ([], [4])
+    assert after.name == NAME
+
+
+async def test_a_call_goes_to_the_address_that_answers(mesh: FakeMesh) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with Client(f"127.0.0.1:{taken.getsockname()[1]},{mesh.address}", timeout_s=10) as client:
+            assert (await client.get_query(NAME)).name == NAME
 
 
 async def test_cancelling_the_asking_task_cancels_the_answer_and_leaves_the_client_usable(

@@ -56,6 +56,7 @@ class AskRequest(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     DURABILITY_FIELD_NUMBER: _builtins.int
     BATCHED_FIELD_NUMBER: _builtins.int
+    LINGER_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """What is asked, 1-4000 characters that are not all white space."""
     plan: _builtins.str
@@ -76,6 +77,12 @@ class AskRequest(_message.Message):
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Documents to answer from, `documents/{document}`, at most 100; empty means all."""
 
+    @_builtins.property
+    def linger(self) -> _duration_pb2.Duration:
+        """Time, up to 60 s, that the answer goes on when its caller is cut off or hangs up, so that it can come back by
+        WatchQuery after the last event it saw; CancelQuery stops it then. Unset means that it stops at once.
+        """
+
     def __init__(
         self,
         *,
@@ -85,10 +92,11 @@ class AskRequest(_message.Message):
         documents: _abc.Iterable[_builtins.str] | None = ...,
         durability: Global___AskRequest.Durability.ValueType = ...,
         batched: _builtins.bool = ...,
+        linger: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["linger", b"linger", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "documents", b"documents", "durability", b"durability", "plan", b"plan", "question", b"question", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "documents", b"documents", "durability", b"durability", "linger", b"linger", "plan", b"plan", "question", b"question", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,7 +22,7 @@ def address_option(command: F) -> F:
         metavar="HOST:PORT",
         envvar="ANSWERMESH_ADDRESS",
         show_envvar=True,
-        help="gRPC address of the mesh; without it, the mesh that runs on this machine.",
+        help="gRPC address of the mesh, or several with commas between; without it, the mesh of this machine.",
     )(command)
 
 

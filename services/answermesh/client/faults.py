@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,11 @@ def translated(address: str) -> Iterator[None]:
         raise Failure(
             Reason.SERVICE_UNAVAILABLE, f"No mesh answers at {address}: {error.strerror or 'it cannot be reached'}."
         ) from error
+
+
+def never_arrived(failure: Failure) -> bool:
+    """Whether the call surely did not reach the mesh: nothing listens at the address."""
+    return isinstance(failure.__cause__, ConnectionRefusedError | FileNotFoundError | socket.gaierror)
 
 
 def failure_of(status: typed_rpc.Status) -> Failure:

@@ -17,11 +17,13 @@ from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.ending import Tally
 from answermesh.orchestrator.ephemeral import MemoryLog
 from answermesh.orchestrator.journal import Journal, QueryLog
-from answermesh.orchestrator.leases import LEASE_S, Claim, Leases
+from answermesh.orchestrator.keeping import Keeping
+from answermesh.orchestrator.leases import Claim, Leases
 from answermesh.orchestrator.plan import Wiring
 from answermesh.orchestrator.queries import Queries
 from answermesh.orchestrator.recovery import Course, agents_of, elapsed_s
 from answermesh.orchestrator.run import Agents, QueryRun, allowed_s
+from answermesh.orchestrator.watching import Watching
 from answermesh.rpc.deadline import no_deadline
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
@@ -31,14 +33,15 @@ log = logging.getLogger(__name__)
 MAX_RUNNING = 64
 # Queries of an owner that died, beyond those: they were admitted once, and their readers wait.
 MAX_ADOPTED = 64
-# How often the lease is renewed: four times before it could run out.
-RENEW_S = 0.5
 # How often queries without an owner are looked for when nothing points to one.
 LOOK_S = 0.5
-# How often queries are looked for that this process owns and does not answer.
-STRAY_S = 2.0
 # How long the agents of a query that goes on here may take to be found by a process that has just started.
 SETTLE_S = 5.0
+# How long the reader of a query that goes on here may take to come back; it finds a dead process within 3 s.
+RETURN_S = 10.0
+STOPPING = "The orchestrator is stopping; another goes on. Watch the query again."
+# How long queries may go on here when the process is to stop, before they are left to others.
+DRAIN_S = 2.5
 # How long ending a query that was stopped may take.
 STOP_S = 10.0
 
@@ -53,48 +56,71 @@ class Plans(Protocol):
         """Wait until all configured agents, and those named, are known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
     """A query that is being answered here."""
 
     run: QueryRun
     log: QueryLog | MemoryLog
     task: asyncio.Task[None]
+    # How long it goes on when nobody reads it; None: to its end.
+    patience_s: float | None
+    alone_since_s: float | None = None
 
 
 class Desk:
     """Answers queries, as many at once as it may."""
 
     def __init__(
-        self, leases: Leases, queries: Queries, journal: Journal, plans: Plans, agents: Agents, tenant: str
+        self,
+        leases: Leases,
+        queries: Queries,
+        journal: Journal,
+        watching: Watching,
+        plans: Plans,
+        agents: Agents,
+        tenant: str,
     ) -> None:
         self._leases = leases
         self._queries = queries
         self._journal = journal
+        self._watching = watching
         self._plans = plans
         self._agents = agents
         self._tenant = tenant
         self._running: dict[str, _Running] = {}
-        # From when on other owners' leases may be held to have run out.
-        self._judges_from_s = 0.0
+        self._keeping = Keeping(leases, tenant, self._held, self._lose)
         # Queries on their way into the database, which count as running: a burst must not pass while none of it is.
         self._accepting = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._wanted = asyncio.Event()
-        self._closing = False
+        # Whether queries may wait that there was no room for.
+        self._more_wait = True
+        self._stopping = False
+        self._emptied = asyncio.Event()
 
-    async def ask(self, query: Query, remaining_s: float | None) -> None:
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is to stop: its queries are not cancelled, others will go on with them."""
+        return self._stopping
+
+    async def ask(self, query: Query, remaining_s: float | None, *, linger_s: float = 0.0) -> None:
         """Accept a query that ends with its caller, and start on it at once.
 
-        Raises Failure(OVERLOADED) when too many are being answered.
+        Where it may linger, it is cancelled when nobody has read it for so long; else its caller cancels it.
+        Raises Failure(OVERLOADED) when too many are being answered, SERVICE_UNAVAILABLE when the process is to stop.
         """
         wiring = self._admitted(query)
+        timeout_s = _allowed_s(query, wiring, remaining_s)
+        # Whoever takes the query over knows of no caller's deadline but by this.
+        query.timeout.FromMicroseconds(round(timeout_s * 1e6))
         self._accepting += 1
         try:
             await self._queries.accept(self._tenant, query, attached=True)
-            self._start(Claim(query, 1, attached=True), wiring, remaining_s)
+            self._start(Claim(query, 1, attached=True), wiring, linger_s or None)
         finally:
             self._accepting -= 1
+            self._emptied.set()
 
     def ask_unstored(self, query: Query, remaining_s: float | None) -> MemoryLog:
         """Start on a query that is not stored, and ends with its caller; returns its log.
@@ -109,6 +135,10 @@ class Desk:
     def look(self) -> None:
         """There may be a query to take up."""
         self._wanted.set()
+
+    def doubt(self, query_id: str) -> None:
+        """A query may have another owner."""
+        self._keeping.doubt(query_id)
 
     def cancel(self, query_id: str, failure: Failure) -> asyncio.Task[None] | None:
         """End a query that is being answered here; returns the task that ends then, None if it is not here."""
@@ -125,11 +155,11 @@ class Desk:
     async def run(self) -> None:
         """Take up queries and keep the lease, for as long as the process lives; on cancel, leave them to others."""
         async with asyncio.TaskGroup() as self._tasks:
-            self._tasks.create_task(self._keep_lease(), name="lease")
-            self._tasks.create_task(self._find_strays(), name="strays")
+            keeping = self._tasks.create_task(self._keeping.run(), name="lease")
             try:
                 await self._settled()
                 while True:
+                    self._dismiss()
                     await self._claim()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_S):
@@ -137,10 +167,21 @@ class Desk:
                     self._wanted.clear()
             finally:
                 await self._close()
+                keeping.cancel()
+
+    def _held(self) -> dict[str, int]:
+        """The stored queries that are being answered here, with their fencing tokens."""
+        logs = ((query_id, running.log) for query_id, running in self._running.items())
+        return {query_id: log.fence for query_id, log in logs if isinstance(log, QueryLog)}
+
+    def _lose(self, query_id: str) -> None:
+        self._leave(query_id, "Another orchestrator has taken the query over.")
 
     def _admitted(self, query: Query) -> Wiring:
         """How to answer a query, if there is room for it."""
-        if self._closing or self._room() <= 0:
+        if self._stopping:
+            raise Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.", retry_after_s=0.0)
+        if self._room() <= 0:
             message = f"{MAX_RUNNING} queries are being answered, the most at once; try again soon."
             raise Failure(Reason.OVERLOADED, message, retry_after_s=1.0)
         return self._plans.wiring(query.plan)
@@ -153,17 +194,26 @@ class Desk:
             async with asyncio.timeout(SETTLE_S):
                 await self._plans.settled(agents)
 
+    async def drain(self) -> None:
+        """Take up nothing more, let queries end for a moment, and leave the rest to others as it is."""
+        self._stopping = True
+        self._wanted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self._running or self._accepting:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        await self._close()
+        self._watching.move_on(Failure(Reason.SERVICE_UNAVAILABLE, STOPPING))
+
     async def _close(self) -> None:
         """Leave all that is being answered to others, as it is."""
-        self._closing = True
+        self._stopping = True
         for query_id in self._running:
-            self._leave(query_id, "The orchestrator that answered it is stopping; another goes on.")
+            self._leave(query_id, STOPPING)
         if tasks := [running.task for running in self._running.values()]:
             await asyncio.wait(tasks, timeout=STOP_S)
-        try:
-            await self._leases.resign(self._tenant)
-        except Failure as failure:
-            log.warning("the lease cannot be given up, and runs out: %s", failure.message)
+        await self._keeping.resign()
 
     def _leave(self, query_id: str, why: str) -> None:
         """Stop answering a query, and write nothing more of it; one that is not stored ends here with the reason."""
@@ -174,8 +224,10 @@ class Desk:
         running.run.stop(failure)
 
     async def _claim(self) -> None:
+        if self._stopping:
+            return
         room = self._room()
-        lapsed = asyncio.get_running_loop().time() >= self._judges_from_s
+        lapsed = self._keeping.may_judge
         try:
             claims = await self._leases.claim(
                 self._tenant, begun=max(room + MAX_ADOPTED, 0), waiting=room, lapsed=lapsed
@@ -183,6 +235,7 @@ class Desk:
         except Failure as failure:
             log.warning("waiting queries cannot be taken up: %s", failure.message)
             return
+        self._more_wait = len(claims) >= room
         for claim in claims:
             await self._take_up(claim)
 
@@ -198,17 +251,20 @@ class Desk:
             return
         if events:
             log.info("%s goes on here after event %d", claim.record.name, events[-1].sequence)
-        self._start(claim, wiring, None, events)
+        self._start(claim, wiring, RETURN_S if claim.attached else None, events)
 
-    def _start(
-        self, claim: Claim, wiring: Wiring, remaining_s: float | None, events: Sequence[QueryEvent] = ()
-    ) -> None:
-        timeout_s = max(0.0, _allowed_s(claim.record, wiring, remaining_s) - elapsed_s(events))
+    def _start(self, claim: Claim, wiring: Wiring, patience_s: float | None, events: Sequence[QueryEvent] = ()) -> None:
+        timeout_s = max(0.0, _allowed_s(claim.record, wiring, None) - elapsed_s(events))
         query_log = self._journal.open(self._tenant, claim.record, claim.fence, events[-1].sequence if events else 1)
-        self._run(query_log, wiring, timeout_s, events)
+        self._run(query_log, wiring, timeout_s, events, patience_s)
 
     def _run(
-        self, query_log: QueryLog | MemoryLog, wiring: Wiring, timeout_s: float, events: Sequence[QueryEvent] = ()
+        self,
+        query_log: QueryLog | MemoryLog,
+        wiring: Wiring,
+        timeout_s: float,
+        events: Sequence[QueryEvent] = (),
+        patience_s: float | None = None,
     ) -> None:
         assert self._tasks is not None, "the desk is not running"
         name = query_log.record.name
@@ -228,12 +284,14 @@ class Desk:
                 else:
                     query_log.fail(Failure(Reason.INTERNAL, "The query's log is closed."))
                 self._running.pop(query_id, None)
-                self._wanted.set()
+                self._emptied.set()
+                if self._more_wait:
+                    self._wanted.set()
 
         # The run outlives the call that asked for it, so the call's deadline is not its own.
         with no_deadline():
             task = self._tasks.create_task(answer(), name=name)
-        self._running[query_id] = _Running(run, query_log, task)
+        self._running[query_id] = _Running(run, query_log, task, patience_s)
 
     async def _end_abandoned(self, claim: Claim, failure: Failure) -> None:
         """End a query from its journal."""
@@ -253,47 +311,19 @@ class Desk:
             # Its lease runs out again, and the next sweep tries once more.
             log.warning("%s cannot be ended: %s", claim.record.name, problem.message)
 
-    async def _keep_lease(self) -> None:
-        """Renew the lease, and stop what others have taken."""
-        loop = asyncio.get_running_loop()
-        renewed_s = loop.time()
-        while True:
-            began_s = loop.time()
-            held = self._held()
-            try:
-                kept = await self._leases.renew(self._tenant, held)
-            except Failure as failure:
-                log.warning("the lease cannot be renewed: %s", failure.message)
-            else:
-                if began_s - renewed_s > LEASE_S:
-                    # The database was away, or this process stood still; whoever could not renew either does it now.
-                    self._judges_from_s = loop.time() + LEASE_S
-                renewed_s = began_s
-                now_held = self._held()
-                for query_id in held.keys() - kept:
-                    if now_held.get(query_id) == held[query_id]:
-                        self._leave(query_id, "Another orchestrator has taken the query over.")
-            await asyncio.sleep(RENEW_S)
+    def _dismiss(self) -> None:
+        """Cancel queries whose readers did not come back."""
+        now_s = asyncio.get_running_loop().time()
+        for query_id, running in self._running.items():
+            if running.patience_s is None or self._is_read(running.log):
+                running.alone_since_s = None
+            elif running.alone_since_s is None:
+                running.alone_since_s = now_s
+            elif now_s - running.alone_since_s > running.patience_s:
+                self.cancel(query_id, Failure(Reason.CANCELLED, "Its reader did not come back."))
 
-    def _held(self) -> dict[str, int]:
-        """The stored queries that are being answered here, with their fencing tokens."""
-        logs = ((query_id, running.log) for query_id, running in self._running.items())
-        return {query_id: log.fence for query_id, log in logs if isinstance(log, QueryLog)}
-
-    async def _find_strays(self) -> None:
-        """Let go of queries that this process owns and does not answer, as after a commit whose answer was lost."""
-        suspected: dict[str, int] = {}
-        while True:
-            await asyncio.sleep(STRAY_S)
-            try:
-                owned = await self._leases.owned(self._tenant)
-                strays = {query_id: fence for query_id, fence in owned.items() if query_id not in self._running}
-                if lost := {query_id: fence for query_id, fence in strays.items() if suspected.get(query_id) == fence}:
-                    log.warning("%d queries without a run are taken up again", len(lost))
-                    await self._leases.release(self._tenant, lost)
-                suspected = strays
-            except Failure as failure:
-                log.warning("queries without a run cannot be looked for: %s", failure.message)
+    def _is_read(self, log: QueryLog | MemoryLog) -> bool:
+        return not isinstance(log, QueryLog) or self._watching.is_read(log)
 
 
 def _allowed_s(query: Query, wiring: Wiring, remaining_s: float | None) -> float:

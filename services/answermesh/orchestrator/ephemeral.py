@@ -12,8 +12,8 @@ from answermesh.v1.query_pb2 import Query, QueryEvent
 
 # Events that may wait for the reader before the agents are held back: some hundred kB.
 MAX_UNREAD = 1024
-# Quiet time after which the reader is told that the query lives.
-HEARTBEAT_S = 5.0
+# Quiet time after which the reader is told that the query lives, as by watching.
+HEARTBEAT_S = 1.0
 
 
 class MemoryLog:

@@ -4,8 +4,7 @@ One writer takes all that waits, of all queries, into one transaction (group com
 and under load one commit carries many. The ledger and the queries' states change in that same transaction, since they
 follow from the events. Only the owner's fencing token lets events in.
 
-What was committed lately stays in memory, shared by all readers of the query. A reader that is further behind, or comes
-later, reads from the database; so a slow reader costs nobody anything.
+What was committed lately stays in memory, shared by all readers of the query: see watching.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from answermesh.errors import Failure, Reason, not_found
+from answermesh.errors import Failure, Reason
 from answermesh.orchestrator import ledger
-from answermesh.orchestrator.events import heartbeat, number
-from answermesh.orchestrator.queries import FINAL
+from answermesh.orchestrator.events import number
+from answermesh.orchestrator.signals import Signal, send
 from answermesh.store import Store, Transaction, statements
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
@@ -34,14 +32,8 @@ MAX_WAITING = 4096
 MAX_COMMIT = 1000
 # Events of a running query kept for its readers.
 MAX_RECENT = 1024
-# Events read from the database at a time.
-PAGE = 256
 # How long the database may be away in mid-query; an embedded one restarts within about a second.
 OUTAGE_S = 15.0
-# How often a query of another orchestrator is looked at.
-POLL_S = 0.5
-# Quiet time after which a reader is told that the query lives.
-HEARTBEAT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +56,8 @@ class QueryLog:
         self.failure: Failure | None = None
         self.committed = last_sequence
         self.recent: deque[QueryEvent] = deque(maxlen=MAX_RECENT)
+        # Until when it counts as read at another orchestrator, by the loop's clock.
+        self.watched_until_s = 0.0
         self._journal = journal
         self._sequence = last_sequence
         self._changed = asyncio.Event()
@@ -171,68 +165,9 @@ class Journal:
             for tenant, entries in by_tenant.items():
                 await self._commit(tenant, entries)
 
-    async def watch(self, tenant: str, query_id: str, after: int) -> AsyncGenerator[Sequence[QueryEvent], None]:
-        """The events of a query after a sequence, those that are there together in one list; ends after the last.
-
-        A heartbeat comes in quiet times.
-
-        Raises Failure(NOT_FOUND) for a query that does not exist, DATABASE_UNAVAILABLE where the database is away.
-        """
-        loop = asyncio.get_running_loop()
-        quiet_since = loop.time()
-        known = False
-        while True:
-            query_log = self._logs.get((tenant, query_id))
-            events = self._from_memory(query_log, after) if query_log else None
-            if events is None:
-                events = await self._from_database(tenant, query_id, after)
-                if not events and not known:
-                    await self._check_exists(tenant, query_id)
-            known = True
-            if events:
-                after = events[-1].sequence
-                yield events
-                if events[-1].HasField("query_ended"):
-                    return
-                quiet_since = loop.time()
-                continue
-            if query_log is None and await self._ended(tenant, query_id, after):
-                return
-            patience_s = quiet_since + HEARTBEAT_S - loop.time()
-            if query_log is None:
-                await asyncio.sleep(min(POLL_S, max(patience_s, 0.0)))
-            else:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(patience_s, 0.0)):
-                        await query_log.wait()
-            if loop.time() - quiet_since >= HEARTBEAT_S:
-                quiet_since = loop.time()
-                yield [heartbeat(f"queries/{query_id}", after)]
-
-    def _from_memory(self, query_log: QueryLog, after: int) -> list[QueryEvent] | None:
-        """Committed events after a sequence; None where memory does not reach back so far."""
-        if query_log.committed <= after:
-            return []
-        recent = query_log.recent
-        if not recent or recent[0].sequence > after + 1:
-            return None
-        return [recent[i] for i in range(after + 1 - recent[0].sequence, len(recent))]
-
-    async def _from_database(self, tenant: str, query_id: str, after: int) -> list[QueryEvent]:
-        async with self._store.transaction(tenant) as tx:
-            rows = await tx.fetch(SQL.events_after, query_id, after, PAGE)
-        return [QueryEvent.FromString(row["payload"]) for row in rows]
-
-    async def _check_exists(self, tenant: str, query_id: str) -> None:
-        async with self._store.transaction(tenant) as tx:
-            if await tx.fetchrow(SQL.get_query, query_id) is None:
-                raise not_found(f"queries/{query_id}")
-
-    async def _ended(self, tenant: str, query_id: str, after: int) -> bool:
-        """Whether there is nothing after that sequence, and never will be."""
-        async with self._store.transaction(tenant) as tx:
-            row = await tx.fetchrow(SQL.get_query, query_id)
-        return row is None or (row["state"] in FINAL and row["last_sequence"] <= after)
+    def log(self, tenant: str, query_id: str) -> QueryLog | None:
+        """The log of a query that this process owns."""
+        return self._logs.get((tenant, query_id))
 
     async def _commit(self, tenant: str, entries: Sequence[Entry]) -> None:
         """Bring events into the database, and then show them. Never raises but for cancellation."""
@@ -281,6 +216,9 @@ class Journal:
             mine = [entry for entry in entries if entry.log.query_id in owned]
             if mine:
                 await ledger.enter(tx, mine)
+            now_s = asyncio.get_running_loop().time()
+            if watched := [q.query_id for q in logs if q.query_id in owned and q.watched_until_s > now_s]:
+                await send(tx, Signal.GROWN, watched)
         return owned
 
 

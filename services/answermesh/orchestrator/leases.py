@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from answermesh.orchestrator.signals import Signal, send
 from answermesh.store import Record, Store, statements
 from answermesh.v1.query_pb2 import Query
 
@@ -61,6 +62,7 @@ class Leases:
         """Take a query from whoever owns it; None where it has ended."""
         async with self._store.transaction(tenant) as tx:
             row = await tx.fetchrow(SQL.seize_query, query_id, self.owner)
+            await send(tx, Signal.TAKEN, [query_id])
         return _claim(row) if row else None
 
     async def owned(self, tenant: str) -> dict[str, int]:
@@ -78,6 +80,7 @@ class Leases:
         """Give up the lease: what this process still owns is taken over at once."""
         async with self._store.transaction(tenant) as tx:
             await tx.execute(SQL.resign, self.owner)
+            await send(tx, Signal.QUERIES)
 
 
 def _claim(row: Record) -> Claim:

@@ -45,3 +45,7 @@ RETURNING q.query_id;
 -- name: resign
 -- Give up an orchestrator's lease, and forget those that ran out long ago.
 DELETE FROM orchestrators WHERE owner = $1 OR lease_until < now() - interval '1 hour';
+
+-- name: notify
+-- Notify all who listen on a channel, once for each payload.
+SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload;

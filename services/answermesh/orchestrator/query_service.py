@@ -13,9 +13,9 @@ from google.protobuf.duration_pb2 import Duration
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.orchestrator import filter as query_filter
 from answermesh.orchestrator.desk import Desk
-from answermesh.orchestrator.journal import Journal
 from answermesh.orchestrator.queries import FINAL, Queries, new_query
 from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.watching import Watching
 from answermesh.rpc.deadline import remaining_s
 from answermesh.rpc.pages import decode_token, encode_token, page_size
 from answermesh.rpc.tenancy import current_tenant
@@ -27,6 +27,7 @@ from answermesh.v1.query_service_pb2_grpc import QueryServiceServicer
 MAX_QUESTION = 4000
 MAX_DOCUMENTS = 100
 MAX_REQUEST_ID = 64
+MAX_LINGER_S = 60
 # Events of one response; a reader on gRPC's default limit takes 4 MiB.
 MAX_PARCEL_BYTES = 256 * 1024
 # How long CancelQuery waits for the query to end.
@@ -34,11 +35,11 @@ CANCEL_S = 10.0
 
 
 class QueryService(QueryServiceServicer):
-    """The servicer. Queries, journal and desk do the work; this checks what is asked, and answers."""
+    """The servicer. Queries, watching and desk do the work; this checks what is asked, and answers."""
 
-    def __init__(self, queries: Queries, journal: Journal, desk: Desk, registry: Registry) -> None:
+    def __init__(self, queries: Queries, watching: Watching, desk: Desk, registry: Registry) -> None:
         self._queries = queries
-        self._journal = journal
+        self._watching = watching
         self._desk = desk
         self._registry = registry
 
@@ -47,20 +48,25 @@ class QueryService(QueryServiceServicer):
     ) -> AsyncIterator[pb.AskResponse]:
         query = _checked("", request.question, request.plan, request.timeout, request.documents)
         query_id = query.name.removeprefix("queries/")
+        linger_s = _linger_s(request.linger)
         if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
+            # There is nothing that the reader could come back to.
+            linger_s = 0.0
             watching = self._desk.ask_unstored(query, remaining_s()).watch()
         else:
-            await self._desk.ask(query, remaining_s())
-            watching = self._journal.watch(current_tenant(), query_id, 0)
-        ended = False
+            await self._desk.ask(query, remaining_s(), linger_s=linger_s)
+            watching = self._watching.watch(current_tenant(), query_id, 0)
+        ended = named = False
         try:
             async with aclosing(watching) as lists:
                 async for events in lists:
                     ended = events[-1].HasField("query_ended")
+                    named = True
                     for together in parcels(events) if request.batched else ([event] for event in events):
                         yield pb.AskResponse(event=together[0], more=together[1:])
         finally:
-            if not ended:
+            # A reader that has seen no event cannot come back: it has not learnt the query's name.
+            if not (ended or self._desk.stopping or (linger_s and named)):
                 self._desk.cancel(query_id, Failure(Reason.CANCELLED, "Its reader hung up."))
 
     async def CreateQuery(
@@ -105,7 +111,7 @@ class QueryService(QueryServiceServicer):
         query_id = check_name("name", request.name, "queries/*")
         if request.after_sequence < 0:
             raise invalid_field("after_sequence", f"is {request.after_sequence}; must be 0 or more.")
-        async with aclosing(self._journal.watch(current_tenant(), query_id, request.after_sequence)) as lists:
+        async with aclosing(self._watching.watch(current_tenant(), query_id, request.after_sequence)) as lists:
             async for events in lists:
                 for event in events:
                     yield pb.WatchQueryResponse(event=event)
@@ -159,6 +165,13 @@ def _checked(path: str, question: str, plan: str, timeout: Duration, documents: 
     for index, name in enumerate(names):
         check_name(f"{path}documents[{index}]", name, "documents/*")
     return new_query(question, plan=plan or "default", timeout_s=timeout_s, documents=names)
+
+
+def _linger_s(linger: Duration) -> float:
+    linger_s = linger.ToMicroseconds() / 1e6
+    if not 0 <= linger_s <= MAX_LINGER_S:
+        raise invalid_field("linger", f"is {linger_s:g} s; must be 0 to {MAX_LINGER_S} s.")
+    return linger_s
 
 
 def _check_request_id(request_id: str) -> None:

@@ -18,7 +18,9 @@ from answermesh.orchestrator.mesh_service import MeshService
 from answermesh.orchestrator.queries import Queries
 from answermesh.orchestrator.query_service import QueryService
 from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.signals import Signal, Signals
 from answermesh.orchestrator.usage_service import UsageService
+from answermesh.orchestrator.watching import Watching
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.server import Server
 from answermesh.store import Store
@@ -49,9 +51,13 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
         await leases.renew(settings.tenant, {})
         queries = Queries(store, owner=leases.owner)
         journal = Journal(store)
-        desk = Desk(leases, queries, journal, registry, registry, settings.tenant)
+        signals = Signals(store)
+        watching = Watching(store, journal, signals, settings.tenant)
+        desk = Desk(leases, queries, journal, watching, registry, registry, settings.tenant)
+        signals.on(Signal.QUERIES, lambda _: desk.look())
+        signals.on(Signal.TAKEN, desk.doubt)
         checkup = Checkup(store, registry, {"knowledge": knowledge, "models": models}, plans, settings.tenant)
-        server.add(add_QueryServiceServicer_to_server, QueryService(queries, journal, desk, registry))
+        server.add(add_QueryServiceServicer_to_server, QueryService(queries, watching, desk, registry))
         server.add(add_MeshServiceServicer_to_server, MeshService(registry, checkup))
         server.add(add_FeedbackServiceServicer_to_server, FeedbackService(store, queries))
         server.add(add_UsageServiceServicer_to_server, UsageService(store))
@@ -60,13 +66,22 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(journal.run(), name="journal")
             working = tasks.create_task(desk.run(), name="desk")
+            listening = tasks.create_task(signals.run(), name="signals")
+            draining = tasks.create_task(_drain(server, desk), name="drain")
             try:
                 yield
             finally:
+                listening.cancel()
+                draining.cancel()
                 # The desk ends its queries first, which the journal must still write.
                 working.cancel()
                 await asyncio.wait([working])
                 writing.cancel()
+
+
+async def _drain(server: Server, desk: Desk) -> None:
+    await server.draining.wait()
+    await desk.drain()
 
 
 def configured_agents(settings: Settings) -> dict[str, list[str]]:

@@ -49,6 +49,8 @@ class Server:
         self.draining = asyncio.Event()
         self._services: list[str] = []
         self._started = False
+        # Set when drain begins: what a service has to hand over, it hands over then.
+        self.draining = asyncio.Event()
         self._server = grpc.aio.server(
             options=options.server_options(keepalive=keepalive, max_concurrent_streams=max_concurrent_streams)
         )
@@ -99,6 +101,7 @@ class Server:
         Clients learn that no more is served here, and go elsewhere; after that, running calls have `grace_s` to end
         before they are cancelled. Returns when the last handler has cleaned up. Cancelled, it stops at once.
         """
+        self.draining.set()
         self.set_serving(False)
         self.draining.set()
         try:

@@ -1778,6 +1778,12 @@ class AskRequest(betterproto.Message):
      more than an event. Leave it unset over HTTP, where a response shows `event` alone.
     """
 
+    linger: timedelta = betterproto.message_field(7)
+    """
+    Time, up to 60 s, that the answer goes on when its caller is cut off or hangs up, so that it can come back by
+     WatchQuery after the last event it saw; CancelQuery stops it then. Unset means that it stops at once.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class AskResponse(betterproto.Message):
