@@ -37,14 +37,16 @@ async def documents(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Async
 async def test_questions_find_the_passages_that_answer_them(documents: DocumentServiceStub) -> None:
     for page in PAGES:
         content = (DOCUMENTS / page).read_bytes()
-        request = pb.CreateDocumentRequest(document=Document(uri=page), content=content)
-        await documents.CreateDocument(request, timeout=50)
+        created = pb.CreateDocumentRequest(document=Document(uri=page), content=content)
+        await documents.CreateDocument(created, timeout=50)
     for question, said in (
         ("What is the maximum size of a request?", "1.5 MiB"),
         ("What happens when the leader fails?", "automatically elects a new leader"),
         ("What is the default heartbeat interval?", "100ms"),
         ("Why an odd number of cluster members?", "odd"),
     ):
-        response = await documents.SearchPassages(pb.SearchPassagesRequest(query=question, page_size=3), timeout=20)
-        assert said in " ".join(passage.text for passage in response.passages), question
+        for rerank in (pb.SearchPassagesRequest.RERANK_AUTO, pb.SearchPassagesRequest.RERANK_ALWAYS):
+            request = pb.SearchPassagesRequest(query=question, page_size=3, rerank=rerank)
+            response = await documents.SearchPassages(request, timeout=20)
+            assert said in " ".join(passage.text for passage in response.passages), question
         assert response.passages[0].scores.rerank > 0, question

@@ -366,7 +366,7 @@ class SearchPassagesRequest(_message.Message):
         RERANK_UNSPECIFIED: SearchPassagesRequest._Rerank.ValueType  # 0
         """The same as RERANK_AUTO."""
         RERANK_AUTO: SearchPassagesRequest._Rerank.ValueType  # 1
-        """Where it helps: for questions, not for bare keywords."""
+        """Where it helps: for questions, not for bare keywords, and only among passages that are near to the best."""
         RERANK_ALWAYS: SearchPassagesRequest._Rerank.ValueType  # 2
         """Always."""
         RERANK_NEVER: SearchPassagesRequest._Rerank.ValueType  # 3
@@ -378,7 +378,7 @@ class SearchPassagesRequest(_message.Message):
     RERANK_UNSPECIFIED: SearchPassagesRequest.Rerank.ValueType  # 0
     """The same as RERANK_AUTO."""
     RERANK_AUTO: SearchPassagesRequest.Rerank.ValueType  # 1
-    """Where it helps: for questions, not for bare keywords."""
+    """Where it helps: for questions, not for bare keywords, and only among passages that are near to the best."""
     RERANK_ALWAYS: SearchPassagesRequest.Rerank.ValueType  # 2
     """Always."""
     RERANK_NEVER: SearchPassagesRequest.Rerank.ValueType  # 3

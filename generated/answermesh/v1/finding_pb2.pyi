@@ -314,11 +314,11 @@ class Passage(_message.Message):
         FUSED_FIELD_NUMBER: _builtins.int
         RERANK_FIELD_NUMBER: _builtins.int
         lexical: _builtins.float
-        """BM25 score of the lexical search; 0 if it did not find the passage."""
+        """BM25 score of its words; 0 if it has none of the query's."""
         vector: _builtins.float
-        """Cosine similarity of the vectors, -1 to 1; 0 if the vector search did not find the passage."""
+        """Cosine similarity of the vectors, -1 to 1; 0 if they could not be compared."""
         fused: _builtins.float
-        """Reciprocal-rank-fusion score of both."""
+        """Both in one: points of BM25, in which the cosine counts 70."""
         rerank: _builtins.float
         """Logit of the cross-encoder; unset where it was not asked. Above 0 the passage likely answers the query."""
         def __init__(

@@ -72,7 +72,7 @@ def preselect(
         words = sum(weight for stem, weight in weights.items() if stem in source.stems)
         context = sum(weight for stem, weight in weights.items() if stem in heading and stem not in source.stems)
         stated = any(_states(source, relation) for relation in relations)
-        return (words + 0.5 * context) / total + _prior(source.passage, ranks[source.passage.name]) + 0.2 * stated
+        return (words + 0.5 * context) / total + 1.0 / (2 + ranks[source.passage.name]) + 0.2 * stated
 
     return sorted(sources, key=worth, reverse=True)[:limit]
 
@@ -131,12 +131,6 @@ def unanswered(passages: Sequence[Passage]) -> str:
 
 def _quoted(title: str) -> str:
     return f"“{' '.join(title.split())}”"
-
-
-def _prior(passage: Passage, rank: int) -> float:
-    if passage.scores.HasField("rerank"):
-        return probability(passage.scores.rerank / 2)
-    return 1.0 / (2 + rank)
 
 
 def _states(source: Source, relation: Relation) -> bool:

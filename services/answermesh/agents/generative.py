@@ -65,13 +65,10 @@ async def generate(run: Run, llm: LanguageModels, gathering: Gathering) -> bool:
 
 
 def shown(passages: Sequence[Passage]) -> list[Passage]:
-    """The passages a model is shown: by the cross-encoder's logit where there is one, else as they came, within
-    bounds.
-    """
-    order = sorted(passages, key=lambda one: (not one.scores.HasField("rerank"), -one.scores.rerank))
+    """The passages a model is shown: the first that came, which the search ranked best, within bounds."""
     kept: list[Passage] = []
     room = MAX_PASSAGE_CHARS
-    for passage in order[:MAX_PASSAGES]:
+    for passage in passages[:MAX_PASSAGES]:
         if len(passage.text) <= room:
             kept.append(passage)
             room -= len(passage.text)

@@ -106,8 +106,8 @@ class DocumentService(DocumentServiceServicer):
         documents = [
             check_name(f"documents[{index}]", name, "documents/*") for index, name in enumerate(request.documents)
         ]
-        rerank = request.rerank == pb.SearchPassagesRequest.RERANK_ALWAYS or (
-            request.rerank != pb.SearchPassagesRequest.RERANK_NEVER and is_question(query)
-        )
-        passages = await self._search.find(query, limit, documents, rerank=rerank)
+        rerank = request.rerank
+        if rerank != pb.SearchPassagesRequest.RERANK_ALWAYS and not is_question(query):
+            rerank = pb.SearchPassagesRequest.RERANK_NEVER
+        passages = await self._search.find(query, limit, documents, rerank)
         return pb.SearchPassagesResponse(passages=passages)

@@ -33,7 +33,7 @@ RETURNING document_id, uri, title, media_type, size_bytes, content_hash, charact
 -- name: put_passages
 -- Store passages; returns their ids by ordinal.
 INSERT INTO passages (document_id, ordinal, span_start, span_end, text, headings, page, embedding_model, embedding)
-SELECT $1, p.ordinal, p.span_start, p.span_end, p.text, string_to_array(p.headings, E'\x1f'), p.page, $2, p.embedding
+SELECT $1, p.ordinal, p.span_start, p.span_end, p.text, string_to_array(p.headings, E'\x1f'), p.page, $2, p.embedding::halfvec(384)
 FROM unnest($3::int[], $4::int[], $5::int[], $6::text[], $7::text[], $8::int[], $9::vector[])
     AS p(ordinal, span_start, span_end, text, headings, page, embedding)
 RETURNING ordinal, passage_id;

@@ -1,10 +1,9 @@
-"""Passages for a query: BM25 and vectors side by side, fused, the best read again by the cross-encoder."""
+"""Passages for a query: BM25 and vectors side by side, fused, the nearest rivals read again by the cross-encoder."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,13 @@ import grpc
 
 from answermesh.errors import Failure
 from answermesh.knowledge.embedder import Embedder
-from answermesh.knowledge.fusion import Hit, fuse
+from answermesh.knowledge.fusion import MAX_RERANKED, Candidate, contenders, fuse, reranked, spread
 from answermesh.knowledge.ids import document_name, passage_name
 from answermesh.knowledge.storing import indexed_text
 from answermesh.rpc.deadline import fail_after
 from answermesh.rpc.tenancy import current_tenant
 from answermesh.store import Record, Store, statements
+from answermesh.v1.document_service_pb2 import SearchPassagesRequest
 from answermesh.v1.finding_pb2 import Passage, Span
 from answermesh.v1.model_service_pb2 import ScoreRequest
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 SQL = statements("answermesh.knowledge", "search")
 
-# Passages that each ranking contributes at least.
-_CANDIDATES = 50
-# Passages that are read again: each costs about 25 ms on two cores, and those further down rarely win.
-_RERANKED = 10
+# Passages that each search contributes at least.
+_CANDIDATES = 30
 # The models' part of a search. Beyond it the search goes on without them.
 _MODELS_TIMEOUT_S = 10.0
+
+Rerank = SearchPassagesRequest.Rerank
 
 
 class Search:
@@ -46,52 +46,69 @@ class Search:
         self._embedder = embedder
         self._models = models
 
-    async def find(self, query: str, limit: int, documents: Sequence[str], *, rerank: bool) -> list[Passage]:
+    async def find(self, query: str, limit: int, documents: Sequence[str], rerank: Rerank.ValueType) -> list[Passage]:
         """At most `limit` passages, best first, of all documents or of those ids.
 
+        RERANK_AUTO reads again only what could take the first place, RERANK_ALWAYS the best whatever their points.
         Raises Failure(DATABASE_UNAVAILABLE | DEADLINE_EXCEEDED).
         """
-        within = list(documents) or None
-        candidates = max(limit, _CANDIDATES)
-        async with asyncio.TaskGroup() as group:
-            lexical = group.create_task(self._lexical(query, within, candidates))
-            nearest = group.create_task(self._nearest(query, within, candidates))
-            # Awaited within: see uploads.
-            rankings = await lexical, await nearest
-        hits = fuse(*rankings)[: max(limit, _RERANKED if rerank else 0)]
-        async with self._store.transaction(current_tenant()) as tx:
-            rows = await tx.fetch(SQL.get_passages, [hit.passage_id for hit in hits])
-        by_id = {row["passage_id"]: row for row in rows}
-        # A passage may have been replaced since it was found.
-        passages = [_passage(by_id[hit.passage_id], hit) for hit in hits if hit.passage_id in by_id]
-        if rerank and passages:
-            await self._rerank(query, passages[:_RERANKED])
-            passages.sort(key=lambda passage: -passage.score)
-        return passages[:limit]
+        rows = await self._candidates(query, limit, list(documents) or None)
+        fused = fuse([_candidate(row) for row in rows.values()])
+        points = [one for _, one in fused]
+        passages = [_passage(rows[candidate.passage_id], candidate, one) for candidate, one in fused]
+        match rerank:
+            case SearchPassagesRequest.RERANK_NEVER:
+                count = 0
+            case SearchPassagesRequest.RERANK_ALWAYS:
+                count = MAX_RERANKED
+            case _:
+                count = contenders(points)
+        if count:
+            await self._rerank(query, passages[:count])
+        if any(passage.scores.HasField("rerank") for passage in passages):
+            for passage in passages:
+                logit = passage.scores.rerank if passage.scores.HasField("rerank") else None
+                passage.score = reranked(passage.score, logit)
+        order = spread([candidate for candidate, _ in fused], [passage.score for passage in passages])
+        return [passages[position] for position in order[:limit]]
 
-    async def _lexical(self, query: str, documents: list[str] | None, limit: int) -> list[tuple[int, float]]:
+    async def _candidates(self, query: str, limit: int, documents: list[str] | None) -> dict[int, Record]:
+        """What either search has found, by id."""
+        count = max(limit, _CANDIDATES)
+        async with asyncio.TaskGroup() as group:
+            lexical = group.create_task(self._lexical(query, documents, count))
+            embedding = group.create_task(self._embedded(query))
+            # Awaited within: see uploads.
+            ids, (vector, model) = await lexical, await embedding
+        async with self._store.transaction(current_tenant()) as tx:
+            if vector is not None and documents:
+                nearest = await tx.fetch(SQL.find_nearest_within, vector, model, count, documents)
+            elif vector is not None:
+                await tx.execute(SQL.scan_on)
+                nearest = await tx.fetch(SQL.find_nearest, vector, model, count)
+            else:
+                nearest = []
+            wanted = list(dict.fromkeys([*ids, *(row["passage_id"] for row in nearest)]))
+            rows = await tx.fetch(SQL.get_candidates, wanted, query, vector, model) if wanted else []
+        return {row["passage_id"]: row for row in rows}
+
+    async def _lexical(self, query: str, documents: list[str] | None, limit: int) -> list[int]:
         async with self._store.transaction(current_tenant()) as tx:
             rows = await tx.fetch(SQL.find_lexical, query, documents, limit)
-        return [(row["passage_id"], row["score"]) for row in rows]
+        return [row["passage_id"] for row in rows]
 
-    async def _nearest(self, query: str, documents: list[str] | None, limit: int) -> list[tuple[int, float]]:
+    async def _embedded(self, query: str) -> tuple[list[float] | None, str]:
+        """The query's vector and the model that made it; no vector where it does not answer."""
         try:
             async with fail_after(_MODELS_TIMEOUT_S):
                 [vector] = await self._embedder.embed([query], is_query=True)
-                model = await self._embedder.model()
+                return vector, await self._embedder.model()
         except (Failure, grpc.aio.AioRpcError) as error:
             _log.warning("Searching by words only, since the query could not be embedded: %s", _cause(error))
-            return []
-        async with self._store.transaction(current_tenant()) as tx:
-            if documents:
-                rows = await tx.fetch(SQL.find_nearest_within, vector, model, limit, documents)
-            else:
-                await tx.execute(SQL.scan_on)
-                rows = await tx.fetch(SQL.find_nearest, vector, model, limit)
-        return [(row["passage_id"], row["similarity"]) for row in rows]
+            return None, ""
 
     async def _rerank(self, query: str, passages: Sequence[Passage]) -> None:
-        """Give the passages the cross-encoder's logits, and scores above those of all others."""
+        """Give the passages the cross-encoder's logits."""
         texts = [indexed_text(passage.document_title, passage.headings, passage.text) for passage in passages]
         try:
             async with fail_after(_MODELS_TIMEOUT_S):
@@ -101,8 +118,6 @@ class Search:
             return
         for passage, logit in zip(passages, response.scores, strict=True):
             passage.scores.rerank = logit
-            # Fused scores stay below 1.
-            passage.score = 1 + 1 / (1 + math.exp(-logit))
 
 
 def passage_of(row: Record) -> Passage:
@@ -119,10 +134,15 @@ def passage_of(row: Record) -> Passage:
     )
 
 
-def _passage(row: Record, hit: Hit) -> Passage:
+def _candidate(row: Record) -> Candidate:
+    words = dict(zip(row["terms"] or (), row["weights"] or (), strict=True))
+    return Candidate(row["passage_id"], words, row["similarity"])
+
+
+def _passage(row: Record, candidate: Candidate, points: float) -> Passage:
     passage = passage_of(row)
-    passage.score = hit.fused
-    passage.scores.CopyFrom(Passage.Scores(lexical=hit.lexical, vector=hit.vector, fused=hit.fused))
+    passage.score = points
+    passage.scores.CopyFrom(Passage.Scores(lexical=candidate.lexical, vector=candidate.similarity or 0.0, fused=points))
     return passage
 
 

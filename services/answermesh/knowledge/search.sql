@@ -1,7 +1,7 @@
 -- name: find_lexical
 -- The best passages for a query by BM25 (k1 = 1.2, b = 0.75), with their scores.
 --
--- Terms are taken rarest first until they have 60 000 postings together; from 2000 passages on, terms that stand in more
+-- Terms are taken rarest first until they have 30 000 postings together; from 2000 passages on, terms that stand in more
 -- than a fifth of them say too little for what they cost. The rarest is always taken.
 WITH corpus AS (
     SELECT passages::float8 AS passages, greatest(length::float8 / greatest(passages, 1), 1) AS mean_length FROM corpora
@@ -10,11 +10,12 @@ WITH corpus AS (
     FROM unnest(to_tsvector('english', $1)) AS asked JOIN terms t ON t.term = asked.lexeme
     WINDOW rarest AS (ORDER BY t.passages, t.term)
 ), chosen AS MATERIALIZED (
-    SELECT r.term, ln(1 + (c.passages - r.passages + 0.5) / (r.passages + 0.5)) AS weight, c.mean_length
+    SELECT r.term, 2.2::float8 * ln(1 + (c.passages - r.passages + 0.5) / (r.passages + 0.5)) AS weight,
+        (0.9 / c.mean_length)::float8 AS per_lexeme
     FROM ranked r, corpus c
-    WHERE r.rank = 1 OR (r.rank <= 32 AND r.postings_before < 60000 AND (c.passages < 2000 OR r.passages < c.passages / 5))
+    WHERE r.rank = 1 OR (r.rank <= 32 AND r.postings_before < 30000 AND (c.passages < 2000 OR r.passages < c.passages / 5))
 )
-SELECT p.passage_id, sum(c.weight * p.frequency * 2.2 / (p.frequency + 1.2 * (0.25 + 0.75 * p.length / c.mean_length))) AS score
+SELECT p.passage_id, sum(c.weight * p.frequency / (p.frequency + 0.3::float8 + c.per_lexeme * p.length)) AS score
 FROM chosen c JOIN postings p ON p.term = c.term
 WHERE $2::text[] IS NULL OR p.passage_id IN (SELECT passage_id FROM passages WHERE document_id = ANY($2))
 GROUP BY p.passage_id ORDER BY score DESC, p.passage_id LIMIT $3;
@@ -24,17 +25,39 @@ GROUP BY p.passage_id ORDER BY score DESC, p.passage_id LIMIT $3;
 SET LOCAL hnsw.iterative_scan = strict_order;
 
 -- name: find_nearest
--- The passages nearest to a vector of the same model, with their cosine similarities.
-SELECT passage_id, 1 - (embedding <=> $1::vector) AS similarity
-FROM passages WHERE embedding_model = $2 ORDER BY embedding <=> $1::vector LIMIT $3;
+-- The passages nearest to a vector of the same model.
+SELECT passage_id FROM passages WHERE embedding_model = $2 ORDER BY embedding <=> $1::vector::halfvec(384) LIMIT $3;
 
 -- name: find_nearest_within
 -- The same among a few documents: computed for each of their passages, since the index would mostly find others.
-SELECT passage_id, 1 - distance AS similarity
+SELECT passage_id
 FROM (
-    SELECT passage_id, embedding <=> $1::vector AS distance FROM passages WHERE embedding_model = $2 AND document_id = ANY($4) OFFSET 0
+    SELECT passage_id, embedding <=> $1::vector::halfvec(384) AS distance
+    FROM passages WHERE embedding_model = $2 AND document_id = ANY($4) OFFSET 0
 ) AS near
 ORDER BY distance, passage_id LIMIT $3;
+
+-- name: get_candidates
+-- Passages of those ids, with what is shown of their documents, their cosine similarity to a vector of that model (null
+-- for passages of another), and what each term of the query adds to their score by BM25.
+WITH corpus AS (
+    SELECT passages::float8 AS passages, greatest(length::float8 / greatest(passages, 1), 1) AS mean_length FROM corpora
+), chosen AS MATERIALIZED (
+    SELECT t.term, 2.2::float8 * ln(1 + (c.passages - t.passages + 0.5) / (t.passages + 0.5)) AS weight,
+        (0.9 / c.mean_length)::float8 AS per_lexeme
+    FROM unnest(to_tsvector('english', $2)) AS asked JOIN terms t ON t.term = asked.lexeme, corpus c
+    WHERE c.passages < 2000 OR t.passages < c.passages / 5
+    ORDER BY t.passages, t.term LIMIT 32
+)
+SELECT p.passage_id, p.document_id, p.ordinal, p.span_start, p.span_end, p.text, p.headings, p.page, d.title, d.uri,
+    CASE WHEN p.embedding_model = $4 THEN 1 - (p.embedding <=> $3::vector::halfvec(384)) END AS similarity,
+    found.terms, found.weights
+FROM passages p JOIN documents d USING (document_id), LATERAL (
+    SELECT array_agg(o.term) AS terms,
+        array_agg(c.weight * o.frequency / (o.frequency + 0.3::float8 + c.per_lexeme * o.length)) AS weights
+    FROM chosen c JOIN postings o ON o.term = c.term AND o.passage_id = p.passage_id
+) AS found
+WHERE p.passage_id = ANY($1);
 
 -- name: get_passages
 -- Passages of those ids, with what is shown of their documents.

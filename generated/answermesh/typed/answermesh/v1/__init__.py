@@ -238,7 +238,9 @@ class SearchPassagesRequestRerank(betterproto.Enum):
     """The same as RERANK_AUTO."""
 
     RERANK_AUTO = 1
-    """Where it helps: for questions, not for bare keywords."""
+    """
+    Where it helps: for questions, not for bare keywords, and only among passages that are near to the best.
+    """
 
     RERANK_ALWAYS = 2
     """Always."""
@@ -556,15 +558,15 @@ class PassageScores(betterproto.Message):
     """Scores tell where a search ranked the passage and why."""
 
     lexical: float = betterproto.double_field(1)
-    """BM25 score of the lexical search; 0 if it did not find the passage."""
+    """BM25 score of its words; 0 if it has none of the query's."""
 
     vector: float = betterproto.double_field(2)
     """
-    Cosine similarity of the vectors, -1 to 1; 0 if the vector search did not find the passage.
+    Cosine similarity of the vectors, -1 to 1; 0 if they could not be compared.
     """
 
     fused: float = betterproto.double_field(3)
-    """Reciprocal-rank-fusion score of both."""
+    """Both in one: points of BM25, in which the cosine counts 70."""
 
     rerank: "float | None" = betterproto.double_field(4, optional=True)
     """
