@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
 
+from answermesh.agents import Run
+from answermesh.agents.service import AgentService
 from answermesh.config import Settings
 from answermesh.orchestrator.service import mount
 from answermesh.rpc.channel import open_channel
@@ -19,6 +22,10 @@ from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.mesh_pb2 import Agent, AgentCard
 from answermesh.v1.mesh_service_pb2 import WatchMeshRequest, WatchMeshResponse
 from answermesh.v1.mesh_service_pb2_grpc import MeshServiceStub
+
+# How runs reach agents that are served below: each on a stream of its own, or all on one.
+WAYS = ("own streams", "shared stream")
+_way = ContextVar("way", default=WAYS[0])
 
 Script = Callable[[pb.RunRequest.Start, AsyncIterator[Finding]], AsyncIterator[pb.RunResponse]]
 
@@ -66,6 +73,42 @@ class ScriptedAgent(AgentServiceServicer):
             raise
 
 
+class WrappedScript:
+    """The same agent as a Python object, for our wrapper to serve."""
+
+    def __init__(self, agent: ScriptedAgent) -> None:
+        self._agent = agent
+
+    @property
+    def card(self) -> AgentCard:
+        return self._agent.card
+
+    async def run(self, run: Run) -> None:
+        agent = self._agent
+        start = pb.RunRequest.Start(query=run.query, question=run.question, documents=run.documents)
+        agent.starts.append(start)
+        agent.started.set()
+        try:
+            async with aclosing(agent.script(start, run.findings)) as responses:
+                async for response in responses:
+                    for usage in response.usage:
+                        run.ledger.record(usage)
+                    await run.emit(*response.findings)
+        except asyncio.CancelledError:
+            agent.cancelled.set()
+            raise
+
+
+@contextmanager
+def agents_reached_by(way: str) -> Iterator[None]:
+    """Within, scripted agents are served so that runs reach them by that way."""
+    token = _way.set(way)
+    try:
+        yield
+    finally:
+        _way.reset(token)
+
+
 def found(*findings: Finding) -> pb.RunResponse:
     """A response that brings findings, numbered where they have no id."""
     for number, finding in enumerate(findings):
@@ -108,7 +151,9 @@ async def scripted_mesh(
 async def serving(agent: ScriptedAgent, listen: str = "127.0.0.1:0") -> AsyncIterator[str]:
     """Serve an agent; yields its address."""
     server = Server(listen, drain_wait_s=0.0)
-    server.add(add_AgentServiceServicer_to_server, agent)
+    shared = _way.get() == WAYS[1]
+    servicer = AgentService(WrappedScript(agent), server.draining) if shared else agent
+    server.add(add_AgentServiceServicer_to_server, servicer)
     address = await server.start()
     try:
         yield address

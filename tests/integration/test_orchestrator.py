@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -33,11 +33,27 @@ from answermesh.v1.query_pb2 import Query, QueryEvent, UsageRecord
 from answermesh.v1.query_service_pb2_grpc import QueryServiceStub
 from answermesh.v1.usage_service_pb2 import GetUsageRequest
 from answermesh.v1.usage_service_pb2_grpc import UsageServiceStub
-from tests.scripted_agents import Script, ScriptedAgent, all_serving, found, scripted_mesh, serving
+from tests.scripted_agents import (
+    WAYS,
+    Script,
+    ScriptedAgent,
+    agents_reached_by,
+    all_serving,
+    found,
+    scripted_mesh,
+    serving,
+)
 from tests.unit.test_plan import CARDS, card
 
 Start = RunRequest.Start
 TEXT = "Raft elects a leader."
+
+
+@pytest.fixture(autouse=True, params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """All that holds of runs on streams of their own holds of runs that share one."""
+    with agents_reached_by(request.param):
+        yield
 
 
 async def entities(start: Start, inputs: AsyncIterator[Finding]) -> AsyncIterator[RunResponse]:

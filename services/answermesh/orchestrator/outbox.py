@@ -29,9 +29,14 @@ class Outbox:
             self._waiting.extend(findings)
             self._changed.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more than MAX_WAITING findings wait, and the reader is there."""
+        return len(self._waiting) > MAX_WAITING and not self._finished
+
     async def room(self) -> None:
-        """Wait while more than MAX_WAITING findings wait and the reader is there."""
-        while len(self._waiting) > MAX_WAITING and not self._finished:
+        """Wait while it is full."""
+        while self.is_full:
             self._room.clear()
             await self._room.wait()
 

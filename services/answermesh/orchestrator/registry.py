@@ -10,32 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
 from answermesh.errors import Failure, Reason, not_found
 from answermesh.orchestrator.cards import check_card
+from answermesh.orchestrator.link import Link
 from answermesh.orchestrator.plan import Plan, Wiring, wire
-from answermesh.rpc.channel import open_channel
 from answermesh.rpc.deadline import no_deadline
-from answermesh.rpc.status import failure_from
-from answermesh.v1.agent_service_pb2 import GetCardRequest
-from answermesh.v1.agent_service_pb2_grpc import AgentServiceStub
 from answermesh.v1.mesh_pb2 import Agent, AgentCard
 
 log = logging.getLogger(__name__)
 
 # Runs that latency percentiles are taken over.
 RECENT_RUNS = 200
-# How long an agent may take to give its card.
-CARD_S = 5.0
-# Pauses between looks at an agent that does not answer.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
 
 @dataclass(slots=True)
@@ -44,7 +33,7 @@ class Entry:
 
     agent: str
     targets: tuple[str, ...]
-    channel: grpc.aio.Channel
+    link: Link
     source: Agent.Source.ValueType
     card: AgentCard | None = None
     health: Agent.Health.ValueType = Agent.HEALTH_UNSPECIFIED
@@ -96,9 +85,9 @@ class Registry:
         for entry in entries:
             if entry.watch is not None:
                 entry.watch.cancel()
-        await self._tasks.__aexit__(None, None, None)
         for entry in entries:
-            await entry.channel.close()
+            await entry.link.close()
+        await self._tasks.__aexit__(None, None, None)
 
     # What the desk and its runs ask for.
 
@@ -129,10 +118,10 @@ class Registry:
         while any(name not in self._entries or self._entries[name].card is None for name in wanted):
             await self._changed.wait()
 
-    def channel(self, agent: str) -> grpc.aio.Channel:
-        """The channel to an agent. Raises Failure(SERVICE_UNAVAILABLE) if it has left."""
+    def link(self, agent: str) -> Link:
+        """The replicas of an agent. Raises Failure(SERVICE_UNAVAILABLE) if it has left."""
         if entry := self._entries.get(agent):
-            return entry.channel
+            return entry.link
         raise Failure(Reason.SERVICE_UNAVAILABLE, f"Agent {agent!r} has left the mesh.")
 
     def record(self, agent: str, duration_s: float, failure: Failure | None) -> None:
@@ -192,7 +181,7 @@ class Registry:
         if entry.watch is not None:
             entry.watch.cancel()
         self._notify(entry)
-        await entry.channel.close()
+        await entry.link.close()
         log.info("agent %s left", agent)
 
     def _check_fits(self, card: AgentCard) -> None:
@@ -214,43 +203,24 @@ class Registry:
     def _add(
         self, agent: str, targets: tuple[str, ...], source: Agent.Source.ValueType, card: AgentCard | None
     ) -> None:
-        entry = Entry(agent, targets, open_channel(targets), source, card)
+        entry = Entry(agent, targets, Link(agent, targets, self._tasks, card), source, card)
         self._entries[agent] = entry
         # An agent that registers is watched beyond the deadline of whatever call it came by.
         with no_deadline():
-            entry.watch = self._tasks.create_task(self._watch(entry), name=f"watch agents/{agent}")
+            entry.watch = self._tasks.create_task(
+                entry.link.watch(lambda: self._look(entry)), name=f"watch agents/{agent}"
+            )
         self._notify(entry)
 
     # Watching.
 
-    async def _watch(self, entry: Entry) -> None:
-        """Keep an entry's card and health true, for as long as it is part of the mesh."""
-        pause_s = FIRST_PAUSE_S
-        while True:
-            try:
-                async for status in _health(entry.channel):
-                    if status == health_pb2.HealthCheckResponse.SERVING:
-                        if entry.source == Agent.SOURCE_CONFIGURED:
-                            await self._fetch_card(entry)
-                        self._set_health(entry, Agent.HEALTH_SERVING, "")
-                        pause_s = FIRST_PAUSE_S
-                    else:
-                        self._set_health(entry, Agent.HEALTH_NOT_SERVING, "says that it is not serving")
-                ended = "ended its health stream"
-            except Failure as failure:
-                ended = failure.message
-            self._set_health(entry, Agent.HEALTH_NOT_SERVING, ended)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-
-    async def _fetch_card(self, entry: Entry) -> None:
-        try:
-            response = await AgentServiceStub(entry.channel).GetCard(GetCardRequest(), timeout=CARD_S)
-        except grpc.aio.AioRpcError as error:
-            raise failure_from(error) from error
-        entry.card = check_card(response.card, agent=entry.agent)
-
-    def _set_health(self, entry: Entry, health: Agent.Health.ValueType, message: str) -> None:
+    def _look(self, entry: Entry) -> None:
+        """Take over what the link knows: one replica that serves is enough."""
+        serving = [replica for replica in entry.link.replicas if replica.serving]
+        if entry.source == Agent.SOURCE_CONFIGURED and serving:
+            entry.card = serving[0].card
+        health = Agent.HEALTH_SERVING if serving else Agent.HEALTH_NOT_SERVING
+        message = "" if serving else entry.link.replicas[0].message
         if (entry.health, entry.message) != (health, message):
             entry.health, entry.message = health, message
             self._notify(entry)
@@ -259,31 +229,3 @@ class Registry:
         entry.changed.update_time.GetCurrentTime()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-async def _health(channel: grpc.aio.Channel) -> AsyncIterator[int]:
-    """What a server's health service says, now and whenever it changes.
-
-    Raises Failure where it cannot be asked. A server without the service counts as serving, while it is connected.
-    """
-    call = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
-    try:
-        async for response in call:
-            yield response.status
-    except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-            async for status in _connectivity(channel):
-                yield status
-        raise failure_from(error) from error
-    finally:
-        with suppress(Exception):
-            call.cancel()
-
-
-async def _connectivity(channel: grpc.aio.Channel) -> AsyncIterator[int]:
-    state = channel.get_state(try_to_connect=True)
-    while state is not grpc.ChannelConnectivity.SHUTDOWN:
-        serving = state is grpc.ChannelConnectivity.READY
-        yield health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(try_to_connect=True)

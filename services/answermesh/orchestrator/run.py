@@ -7,42 +7,30 @@ failed, the deadline, the caller), the query gets its last event, unless the jou
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol
-
-import grpc
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.events import EventLog
+from answermesh.orchestrator.leg import Leg
+from answermesh.orchestrator.link import Link
 from answermesh.orchestrator.plan import Step, Wiring
 from answermesh.orchestrator.recovery import Course
-from answermesh.orchestrator.remote import AgentRun, wait_ready
 from answermesh.rpc.status import status_from
-from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
-from answermesh.v1.query_pb2 import Query, QueryEvent
-
-log = logging.getLogger(__name__)
-
-# How long an agent that went away is waited for; a process restarts within about two seconds.
-RECONNECT_S = 6.0
-# The pause before the second try; it doubles with each further one.
-RETRY_PAUSE_S = 0.3
+from answermesh.v1.agent_service_pb2 import RunRequest
+from answermesh.v1.finding_pb2 import Finding
+from answermesh.v1.query_pb2 import Query, QueryEvent, UsageRecord
 
 
 class Agents(Protocol):
     """Where the run finds its agents."""
 
-    def channel(self, agent: str) -> grpc.aio.Channel:
-        """The channel to an agent."""
+    def link(self, agent: str) -> Link:
+        """The replicas of an agent. Raises Failure(SERVICE_UNAVAILABLE) if it has left."""
 
     def record(self, agent: str, duration_s: float, failure: Failure | None) -> None:
         """Take note of how a run of the agent went."""
-
-
-class _RequiredAgentFailed(Exception):
-    pass
 
 
 class QueryRun:
@@ -58,7 +46,9 @@ class QueryRun:
         self._course = course or Course(wiring)
         self._flow = self._course.flow
         self._tally = self._course.tally
-        self._runs: dict[str, AgentRun] = {}
+        self._legs: dict[str, Leg] = {}
+        # Set when there is no agent to wait for any more.
+        self._over = asyncio.Event()
         self._scope: asyncio.Timeout | None = None
         self._stopped: Failure | None = None
         self._started_s: dict[str, float] = {}
@@ -93,7 +83,7 @@ class QueryRun:
         deadline = loop.time() if self._stopped else loop.time() + self._timeout_s
         try:
             async with asyncio.timeout_at(deadline) as self._scope:
-                await self._drive_all()
+                await self._drive_all(deadline)
         except TimeoutError:
             self._stopped = self._stopped or Failure(
                 Reason.DEADLINE_EXCEEDED, f"The answer took longer than the {self._timeout_s:g} s it was given."
@@ -101,96 +91,87 @@ class QueryRun:
         finally:
             self._scope = None
 
-    async def _drive_all(self) -> None:
+    async def _drive_all(self, ends_s: float) -> None:
         """Run all agents until they end, or a required one fails."""
-        self._flow.begin()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for step in self._flow.running():
-                    tasks.create_task(self._drive(step), name=f"{self._log.record.name}/{step.agent}")
-        except* _RequiredAgentFailed:
-            pass
-        except* Failure as group:
-            # The journal is gone, and every agent's task says so; one word of it is enough.
-            raise group.exceptions[0] from None
-
-    async def _drive(self, step: Step) -> None:
-        """Run one agent to its end, trying again where that may help."""
-        loop = asyncio.get_running_loop()
-        self._started_s[step.agent] = loop.time()
-        deadline = loop.time() + step.timeout_s
-        channel = self._agents.channel(step.agent)
-        attempt = 1
-        while True:
-            failure = await self._attempt(step, channel, attempt, deadline - loop.time())
-            if failure is None or not self._flow.may_retry(step.agent, failure, attempt):
-                break
-            log.info("%s: %s is tried again: %s", self._log.record.name, step.agent, failure.message)
-            # A channel notices late that its peer is going; without a pause all tries could fall into that moment.
-            await asyncio.sleep(min(RETRY_PAUSE_S * 2 ** (attempt - 1), max(0.0, deadline - loop.time())))
-            if not await wait_ready(channel, max(0.0, min(RECONNECT_S, deadline - loop.time()))):
-                break
-            attempt += 1
-        self._end(step, failure)
-        if self._flow.fatal() is not None:
-            raise _RequiredAgentFailed
-
-    async def _attempt(self, step: Step, channel: grpc.aio.Channel, attempt: int, timeout_s: float) -> Failure | None:
-        """Run an agent once; returns why it failed, or None."""
-        started = QueryEvent.AgentStarted(agent=step.agent, attempt=self._course.attempts[step.agent] + attempt)
         await self._log.room()
-        self._log.append(QueryEvent(agent_started=started))
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                self._begin(tasks, ends_s)
+                await self._over.wait()
+            finally:
+                for leg in self._legs.values():
+                    leg.stop()
+
+    def _begin(self, tasks: asyncio.TaskGroup, ends_s: float) -> None:
+        self._flow.begin()
         record = self._log.record
         start = RunRequest.Start(query=record.name, question=record.question, documents=record.documents)
-        # Nothing may run between taking the backlog and being there for deliveries, or a finding is lost or doubled.
-        backlog, closed = self._flow.replay(step.agent)
-        run = AgentRun(channel, start, max(timeout_s, 0.0), backlog)
-        self._runs[step.agent] = run
-        if closed:
-            run.outbox.finish()
-        try:
-            async for response in run.responses():
-                await self._log.room()
-                touched = self._take_in(step.agent, response)
-                for consumer in touched:
-                    await consumer.outbox.room()
-        except Failure as failure:
-            if self._log.failure is not None:
-                raise
-            return failure
-        finally:
-            self._runs.pop(step.agent, None)
-        return self._flow.shortfall(step.agent)
+        now_s = asyncio.get_running_loop().time()
+        steps = self._flow.running()
+        self._started_s = {step.agent: now_s for step in steps}
+        for step in steps:
+            try:
+                link = self._agents.link(step.agent)
+            except Failure as failure:
+                self.ended(step, failure)
+            else:
+                self._legs[step.agent] = Leg(step, start, link, self._flow, self, tasks)
+        for leg in list(self._legs.values()):
+            leg.begin(ends_s)
+        if not self._flow.running():
+            self._over.set()
 
-    def _take_in(self, agent: str, response: RunResponse) -> Sequence[AgentRun]:
-        """Journal what an agent said, and hand it on; returns whom it was handed to."""
-        routed = self._flow.found(agent, response.findings)
+    def started(self, agent: str, attempt: int) -> None:
+        """A run of an agent begins."""
+        started = QueryEvent.AgentStarted(agent=agent, attempt=self._course.attempts[agent] + attempt)
+        self._log.append(QueryEvent(agent_started=started))
+
+    def heard(
+        self, agent: str, findings: Sequence[Finding], usage: Sequence[UsageRecord]
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Journal what an agent said, and hand it on; what is returned waits until there is room for more.
+
+        Raises Failure for what the agent must not say.
+        """
+        if self._log.failure is not None:
+            # `_end_rest` tells.
+            self._over.set()
+            return None
+        routed = self._flow.found(agent, findings)
         for finding in routed.new:
             self._tally.answer.add(finding)
         self._log.append(*(QueryEvent(finding=finding) for finding in routed.new))
-        for usage in response.usage:
-            usage.agent = agent
-            if self._tally.count(usage):
-                self._log.append(QueryEvent(usage=usage))
-        touched = []
-        for consumer, findings in routed.deliveries.items():
-            if run := self._runs.get(consumer):
-                run.outbox.put(findings)
-                touched.append(run)
-        return touched
+        for record in usage:
+            record.agent = agent
+            if self._tally.count(record):
+                self._log.append(QueryEvent(usage=record))
+        full = []
+        for consumer, given in routed.deliveries.items():
+            if (leg := self._legs.get(consumer)) is not None:
+                leg.give(given)
+                if leg.is_full:
+                    full.append(leg)
+        return partial(self._room, full) if full or self._log.is_full else None
 
-    def _end(self, step: Step, failure: Failure | None) -> None:
+    async def _room(self, full: Sequence[Leg]) -> None:
+        await self._log.room()
+        for leg in full:
+            await leg.room()
+
+    def ended(self, step: Step, failure: Failure | None) -> None:
         """Note that an agent is over, and half-close whoever waited for it alone."""
         duration_s = asyncio.get_running_loop().time() - self._started_s[step.agent]
         ended = QueryEvent.AgentEnded(agent=step.agent, finding_count=self._flow.count(step.agent))
-        ended.duration.FromTimedelta(timedelta(seconds=duration_s))
+        ended.duration.FromMicroseconds(round(duration_s * 1e6))
         if failure is not None:
             ended.error.CopyFrom(status_from(failure))
         self._agents.record(step.agent, duration_s, failure)
         self._log.append(QueryEvent(agent_ended=ended))
         for agent in self._flow.ended(step.agent, failure):
-            if run := self._runs.get(agent):
-                run.outbox.finish()
+            if (leg := self._legs.get(agent)) is not None:
+                leg.finish()
+        if not self._flow.running() or self._flow.fatal() is not None:
+            self._over.set()
 
     def _end_rest(self) -> None:
         """End the agents that the query did not wait for."""
@@ -204,7 +185,7 @@ class QueryRun:
                 reason = Failure(Reason.CANCELLED, f"Stopped, since agent {fatal.step.agent!r} failed.")
             else:
                 reason = self._stopped or Failure(Reason.CANCELLED, "Stopped.")
-            self._end(step, reason)
+            self.ended(step, reason)
 
 
 def allowed_s(wanted_s: float, plan_timeout_s: float, remaining_s: float | None) -> float:

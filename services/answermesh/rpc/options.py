@@ -110,6 +110,7 @@ _ONCE = [
     {"service": "answermesh.v1.QueryService", "method": "Ask"},
     {"service": "answermesh.v1.FeedbackService", "method": "CreateFeedback"},
     {"service": "answermesh.v1.AgentService", "method": "Run"},
+    {"service": "answermesh.v1.AgentService", "method": "RunMany"},
 ]
 
 # https://github.com/grpc/grpc-proto/blob/master/grpc/service_config/service_config.proto

@@ -1,0 +1,177 @@
+"""One agent's part in a query: its runs, one after the other, until one ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+from answermesh.errors import Failure, Reason
+from answermesh.orchestrator.agent_run import Refused, Sink, Task
+from answermesh.orchestrator.flow import Flow
+from answermesh.orchestrator.link import Begun, Link
+from answermesh.orchestrator.plan import Step
+from answermesh.v1.agent_service_pb2 import RunRequest
+from answermesh.v1.finding_pb2 import Finding
+from answermesh.v1.query_pb2 import UsageRecord
+
+log = logging.getLogger(__name__)
+
+# How long an agent that went away is waited for; a process restarts within about two seconds.
+RECONNECT_S = 6.0
+# The pause before the second try; it doubles with each further one.
+RETRY_PAUSE_S = 0.3
+
+# How much longer an agent may work than the query, so that the query ends by its own deadline and not by the agent's.
+GRACE_S = 0.2
+
+Room = Callable[[], Awaitable[None]]
+
+
+class Whole(Protocol):
+    """The query, as its legs see it."""
+
+    def started(self, agent: str, attempt: int) -> None:
+        """A run of the agent begins."""
+
+    def heard(self, agent: str, findings: Sequence[Finding], usage: Sequence[UsageRecord]) -> Room | None:
+        """The agent said something. Raises Failure for what it must not say."""
+
+    def ended(self, step: Step, failure: Failure | None) -> None:
+        """The agent is over."""
+
+
+class Leg:
+    """Begun once; ends by telling the query, or by being stopped."""
+
+    def __init__(
+        self, step: Step, start: RunRequest.Start, link: Link, flow: Flow, whole: Whole, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._step = step
+        self._start = start
+        self._link = link
+        self._flow = flow
+        self._whole = whole
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._deadline_s = self._loop.time() + step.timeout_s
+        # Until when an agent may work, by its own count.
+        self._until_s = self._deadline_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._attempt = 0
+        self._current: _Try | None = None
+        self._again: asyncio.Task[None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `room` would wait."""
+        return self._current is not None and self._current.begun.run.is_full
+
+    async def room(self) -> None:
+        """Wait while the agent is behind with what it was given."""
+        if self._current is not None:
+            await self._current.begun.run.room()
+
+    def begin(self, query_ends_s: float) -> None:
+        """Start the first run. Beyond `query_ends_s`, of the loop's clock, the query itself sees to the end."""
+        if self._deadline_s < query_ends_s:
+            self._timer = self._loop.call_at(self._deadline_s, self._expire)
+        self._until_s = min(self._deadline_s, query_ends_s + GRACE_S)
+        self._try()
+
+    def give(self, findings: Iterable[Finding]) -> None:
+        """Hand findings on to the agent; between two runs, the flow keeps them for the next."""
+        if self._current is not None:
+            self._current.begun.run.give(findings)
+
+    def finish(self) -> None:
+        """Nothing more comes."""
+        if self._current is not None:
+            self._current.begun.run.finish()
+
+    def stop(self) -> None:
+        """Cancel all that is going on. Nothing is told of it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._again is not None:
+            self._again.cancel()
+        if (current := self._current) is not None:
+            self._current = None
+            current.begun.run.cancel()
+            self._link.over(current.begun)
+
+    def over(self, which: _Try, failure: Failure | None) -> None:
+        """A run ended by itself."""
+        self._link.over(which.begun)
+        if which is not self._current:
+            return
+        self._current = None
+        if isinstance(failure, Refused):
+            self._run()
+            return
+        failure = self._flow.shortfall(self._step.agent) if failure is None else failure
+        if failure is not None and self._flow.may_retry(self._step.agent, failure, self._attempt):
+            log.info("%s: %s is tried again: %s", self._start.query, self._step.agent, failure.message)
+            self._again = self._tasks.create_task(self._retry(failure), name=f"{self._start.query}/{self._step.agent}")
+            return
+        self._end(failure)
+
+    def heard(self, which: _Try, findings: Sequence[Finding], usage: Sequence[UsageRecord]) -> Room | None:
+        """A run said something."""
+        return self._whole.heard(self._step.agent, findings, usage) if which is self._current else None
+
+    def _try(self) -> None:
+        self._attempt += 1
+        self._whole.started(self._step.agent, self._attempt)
+        self._run()
+
+    def _run(self) -> None:
+        agent = self._step.agent
+        # Nothing may run between taking the backlog and being there for deliveries, or a finding is lost or doubled.
+        backlog, closed = self._flow.replay(agent)
+        task = Task(self._start, max(0.0, self._until_s - self._loop.time()), backlog, closed)
+        which = _Try(self)
+        try:
+            which.begun = self._link.start(task, which, self._tasks)
+        except Failure as failure:
+            self._end(failure)
+        else:
+            self._current = which
+
+    async def _retry(self, failure: Failure) -> None:
+        # A channel notices late that its peer is going; without a pause all tries could fall into that moment.
+        await asyncio.sleep(RETRY_PAUSE_S * 2 ** (self._attempt - 1))
+        try:
+            async with asyncio.timeout(RECONNECT_S):
+                await self._link.ready()
+        except TimeoutError:
+            self._end(failure)
+        else:
+            self._try()
+
+    def _expire(self) -> None:
+        message = f"Agent {self._step.agent!r} took longer than the {self._step.timeout_s:g} s it was given."
+        self.stop()
+        self._end(Failure(Reason.DEADLINE_EXCEEDED, message))
+
+    def _end(self, failure: Failure | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._whole.ended(self._step, failure)
+
+
+class _Try(Sink):
+    """One run of a leg, as the run knows it."""
+
+    __slots__ = ("_leg", "begun")
+
+    def __init__(self, leg: Leg) -> None:
+        self._leg = leg
+        self.begun: Begun
+
+    def heard(self, findings: Sequence[Finding], usage: Sequence[UsageRecord]) -> Room | None:
+        return self._leg.heard(self, findings, usage)
+
+    def over(self, failure: Failure | None) -> None:
+        self._leg.over(self, failure)
