@@ -26,25 +26,33 @@ class Mesh:
     pid: int
 
     def pids(self) -> dict[str, int]:
-        """Processes of the mesh by service; Postgres as "postgres"."""
-        found = {}
-        for pid in _children(self.pid):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            if "serve" in words:
-                found[words[words.index("serve") + 1]] = pid
-            elif words[0].endswith("/postgres"):
-                found["postgres"] = pid
-        return found
+        """Processes of the mesh by service."""
+        return pids_of(self.pid)
+
+
+def pids_of(supervisor: int) -> dict[str, int]:
+    """Processes of a mesh by service; Postgres is "postgres", the second of a kind "KIND-2"."""
+    found: dict[str, int] = {}
+    for pid in sorted(_children(supervisor)):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+        if "serve" in words:
+            kind = words[words.index("serve") + 1]
+            count = sum(name.partition("-")[0] == kind for name in found)
+            found[kind if not count else f"{kind}-{count + 1}"] = pid
+        elif words[0].endswith("/postgres"):
+            found["postgres"] = pid
+    return found
 
 
 @asynccontextmanager
-async def running_mesh(folder: Path, environ: Mapping[str, str] | None = None) -> AsyncIterator[Mesh]:
+async def running_mesh(folder: Path, environ: Mapping[str, str] | None = None, *options: str) -> AsyncIterator[Mesh]:
     """Start a mesh in a folder; stops it at the end, and fails if it does not stop cleanly."""
     ready = folder / "ready.json"
     with (folder / "up.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             BIN / "answermesh",
-            *("up", "--data", folder / "data", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ready-file", ready),
+            *("up", "--data", folder / "data", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
+            *("--ready-file", ready, *options),
             env={**os.environ, **(environ or {})},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

@@ -12,12 +12,14 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from answermesh.client import Client
 from answermesh.client.members import chosen
 from answermesh.errors import Failure
 from answermesh.typed.answermesh import v1
+from tests.mesh_process import pids_of
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -33,13 +35,8 @@ class Mesh:
     data: Path
 
     def children(self) -> dict[str, int]:
-        """Process ids by service; Postgres is "postgres"."""
-        found = {}
-        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in pids:
-            argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            found[argv[argv.index("serve") + 1] if "serve" in argv else "postgres"] = int(pid)
-        return found
+        """Process ids by service."""
+        return pids_of(self.process.pid)
 
     async def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
@@ -48,13 +45,13 @@ class Mesh:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Mesh]:
+async def running(folder: Path, *options: str) -> AsyncIterator[Mesh]:
     ready = folder / "ready.json"
     environ = {**os.environ, "XDG_RUNTIME_DIR": str(folder / "runtime")}
     environ.pop("DATABASE_URL", None)
     argv = ["up", "--data", str(folder / "data"), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "answermesh.cli.main", *argv, "--ready-file", str(ready), env=environ
+        sys.executable, "-m", "answermesh.cli.main", *argv, *options, "--ready-file", str(ready), env=environ
     )
     try:
         async with asyncio.timeout(_READY_WAIT_S):
@@ -109,7 +106,7 @@ async def until_answered(address: str, question: str) -> v1.Query:
 
 async def test_a_mesh_answers_heals_keeps_what_it_has_and_stops_without_a_trace(tmp_path: Path) -> None:
     question = "What happens when a leader fails?"
-    async with running(tmp_path) as started:
+    async with running(tmp_path, "--orchestrators", "2") as started:
         async with Client(started.address) as mesh:
             await import_text(mesh, tmp_path)
             query = await answer_of(mesh, question)
@@ -120,10 +117,14 @@ async def test_a_mesh_answers_heals_keeps_what_it_has_and_stops_without_a_trace(
         assert all(citation.uri == "etcd.md" for citation in cited)
 
         before = started.children()
-        for victim in ("synthesis", "orchestrator", "knowledge", "postgres"):
+        for victim in ("synthesis", "orchestrator", "orchestrator-2", "knowledge", "postgres"):
             os.kill(before[victim], signal.SIGKILL)
-            # The orchestrator comes back on the port that clients know.
+            # An orchestrator comes back on the port that clients know.
             await until_answered(started.address, question)
+        for address in started.address.split(","):
+            await until_answered(address, question)
+        async with httpx.AsyncClient(base_url=f"http://{started.http}") as http:
+            assert (await http.get(f"/v1/{query.name}")).json()["state"] == "STATE_SUCCEEDED"
         after = started.children()
         assert after.keys() == before.keys()
         assert after["synthesis"] != before["synthesis"]

@@ -99,7 +99,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 
 def test_every_service_is_told_where_the_others_are(tmp_path: Path) -> None:
-    services = [service for group in layout.services(tmp_path, "127.0.0.1:1", "127.0.0.1:2") for service in group]
+    services = [service for group in layout.services(tmp_path, "127.0.0.1:1", ("127.0.0.1:2",)) for service in group]
     assert {service.name for service in services} == {"models", "knowledge", "orchestrator", "gateway", *AGENTS}
     env = layout.environ(tmp_path, {layout.DATABASE: "postgresql://x", layout.ORCHESTRATOR: "127.0.0.1:2"})
     listening = {service.name: service.listen for service in services}

@@ -70,8 +70,9 @@ async def serve_agent(
 ) -> None:
     """Serve an agent and keep it registered at a mesh until SIGINT or SIGTERM, or until cancelled.
 
-    `mesh_address` is the mesh's gRPC address; `advertise` is the target at which the mesh reaches the agent, the bound
-    address if it is not given. Raises Failure where the mesh refuses the card.
+    `mesh_address` is the mesh's gRPC address, or those of all its orchestrators with commas between; `advertise` is the
+    target at which the mesh reaches the agent, the bound address if it is not given. Raises Failure where the mesh
+    refuses the card.
     """
     server = Server(listen)
     loop = asyncio.get_running_loop()
@@ -83,9 +84,13 @@ async def serve_agent(
             bound = await server.start()
             try:
                 async with asyncio.TaskGroup() as group:
-                    registered = group.create_task(keep_registered(mesh_address, advertise or bound, card_of(agent)))
+                    registered = [
+                        group.create_task(keep_registered(address.strip(), advertise or bound, card_of(agent)))
+                        for address in mesh_address.split(",")
+                    ]
                     await stopped.wait()
-                    registered.cancel()
+                    for task in registered:
+                        task.cancel()
             finally:
                 await server.drain()
     finally:

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 @click.option("--http", default="127.0.0.1:8080", show_default=True, metavar="ADDR", help="HTTP address; port 0: any.")
 @click.option("--grpc", default="127.0.0.1:50051", show_default=True, metavar="ADDR", help="gRPC address; port 0: any.")
 @click.option(
+    "--orchestrators",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="How many share the queries; one goes on when another dies. --grpc may name an address for each.",
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help='Gets {"http": …, "grpc": …} when ready.'
 )
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file of settings.")
@@ -30,6 +37,7 @@ def up(
     data: Path | None,
     http: str,
     grpc: str,
+    orchestrators: int,
     ready_file: Path | None,
     config: Path | None,
     local_llm: bool,
@@ -43,6 +51,7 @@ def up(
     \b
     Examples:
       answermesh up
+      answermesh up --orchestrators 2
       answermesh up --data ./mesh --http 127.0.0.1:0 --grpc 127.0.0.1:0 --ready-file mesh.json
     """
     import asyncio
@@ -53,7 +62,7 @@ def up(
     from answermesh.serve.up import up as run_up
 
     try:
-        plan = plan_of(data, http, grpc, ready_file, config)
+        plan = plan_of(data, http, grpc, ready_file, config, orchestrators)
         if local_llm or gguf:
             plan = replace(plan, gguf=model_of(plan.settings, gguf))
         with Console() as listener:
@@ -69,11 +78,13 @@ def plan_of(
     grpc: str,
     ready_file: Path | None,
     config: Path | None,
+    orchestrators: int = 1,
 ) -> Plan:
     """The options with the settings that they overlay."""
     from dataclasses import replace
 
     from answermesh.config import load
+    from answermesh.serve.addresses import several
     from answermesh.serve.up import Plan
 
     if config is None and (path := os.environ.get("ANSWERMESH_CONFIG")):
@@ -81,4 +92,4 @@ def plan_of(
     settings = load(config)
     if data:
         settings = replace(settings, data_dir=data.absolute())
-    return Plan(settings, http, grpc, ready_file, config.absolute() if config else None)
+    return Plan(settings, http, several(grpc, orchestrators), ready_file, config.absolute() if config else None)

@@ -6,7 +6,9 @@ may claim them; each claim raises the query's fencing token, by which the journa
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,7 +38,7 @@ class Leases:
     def __init__(self, store: Store) -> None:
         self._store = store
         # Anew for each process: one that was started again owns nothing of what it did before.
-        self.owner = f"orchestrator-{secrets.token_hex(6)}"
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
     async def renew(self, tenant: str, held: Mapping[str, int]) -> set[str]:
         """Keep the lease; of the queries held with their fencing tokens, those that nobody else has taken."""

@@ -40,6 +40,18 @@ def split(option: str, address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def several(addresses: str, count: int) -> tuple[str, ...]:
+    """As many addresses as there are to be; `addresses` names the first ones, with commas between.
+
+    The others are of the same host, and the system chooses their ports. Raises Failure(INVALID_FIELD) for too many.
+    """
+    named = [address.strip() for address in addresses.split(",")]
+    if len(named) > count:
+        raise invalid_field("--grpc", f"names {len(named)} addresses for {count} orchestrators; see --orchestrators.")
+    host = named[0].rpartition(":")[0]
+    return (*named, *(f"{host}:0" for _ in range(count - len(named))))
+
+
 def _cannot_listen(option: str, address: str, error: OSError) -> str:
     mend = f"choose another with {option} HOST:PORT, or port 0 to let the system choose."
     if error.errno == errno.EADDRINUSE:

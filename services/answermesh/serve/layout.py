@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from answermesh.config import AGENTS
+from answermesh.rpc.channel import join_targets
 
 # What a service may wait for: the address of the database or of the orchestrator, or a settings file made for it.
 DATABASE = "database"
@@ -19,23 +20,36 @@ class Service:
     """One process."""
 
     name: str
-    # Where it listens: a Unix socket of the run folder, or HOST:PORT for the two that the world may reach.
+    # Where it listens: a Unix socket of the run folder, or HOST:PORT for those that the world may reach.
     listen: str
     # What must be known before it starts.
     needs: tuple[str, ...] = ()
     # Options of `answermesh serve` for this service alone.
     options: tuple[str, ...] = ()
+    # What it is, where there are several of a kind: what `answermesh serve` runs.
+    kind: str = ""
 
 
-def services(run_dir: Path, http: str, grpc: str, agents_need: tuple[str, ...] = ()) -> tuple[tuple[Service, ...], ...]:
-    """All services, in the order of their start; those of one group are stopped together, the last group first."""
+def orchestrators(count: int) -> tuple[str, ...]:
+    """The names of so many orchestrators."""
+    return (ORCHESTRATOR, *(f"{ORCHESTRATOR}-{number}" for number in range(2, count + 1)))
+
+
+def services(
+    run_dir: Path, http: str, grpc: Sequence[str], agents_need: tuple[str, ...] = ()
+) -> tuple[tuple[Service, ...], ...]:
+    """All services, in the order of their start; those of one group are stopped together, the last group first.
+
+    There is one orchestrator for each address in `grpc`.
+    """
+    named = dict(zip(orchestrators(len(grpc)), grpc, strict=True))
     return (
         # The slowest to start comes first.
         (Service("models", _socket(run_dir, "models")),),
         (Service("knowledge", _socket(run_dir, "knowledge"), (DATABASE,)),),
         tuple(Service(agent, _socket(run_dir, agent), agents_need) for agent in AGENTS),
-        (Service(ORCHESTRATOR, grpc, (DATABASE,)),),
-        (Service("gateway", http, (ORCHESTRATOR,)),),
+        tuple(Service(name, listen, (DATABASE,), kind=ORCHESTRATOR) for name, listen in named.items()),
+        (Service("gateway", http, tuple(named)),),
     )
 
 
@@ -43,8 +57,8 @@ def environ(run_dir: Path, known: Mapping[str, str]) -> dict[str, str]:
     """Settings that tell a service where the others are; `known` holds what it needed."""
     private = ("models", "knowledge", *AGENTS)
     variables = {f"ANSWERMESH_TARGET_{name.upper()}": _socket(run_dir, name) for name in private}
-    if ORCHESTRATOR in known:
-        variables["ANSWERMESH_TARGET_ORCHESTRATOR"] = known[ORCHESTRATOR]
+    if addresses := [address for name, address in known.items() if name.startswith(ORCHESTRATOR)]:
+        variables["ANSWERMESH_TARGET_ORCHESTRATOR"] = join_targets(addresses)
     if SETTINGS in known:
         variables["ANSWERMESH_CONFIG"] = known[SETTINGS]
     if DATABASE in known:

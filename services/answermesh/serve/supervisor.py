@@ -53,7 +53,7 @@ class Supervisor:
         history, listen = History(), service.listen
         while True:
             started_s = time.monotonic()
-            process = await Process.start(service.name, listen, service.options, env, log)
+            process = await Process.start(service.kind or service.name, listen, service.options, env, log)
             self.pids[service.name] = process.pid
             try:
                 if address := await _ready(process):

@@ -31,7 +31,8 @@ class Plan:
 
     settings: Settings
     http: str
-    grpc: str
+    # One orchestrator listens at each.
+    grpc: tuple[str, ...]
     ready_file: Path | None = None
     # The settings file that `settings` came from.
     config: Path | None = None
@@ -59,7 +60,8 @@ async def up(plan: Plan, listener: Listener, *, stop: asyncio.Event | None = Non
     """
     started_s = time.monotonic()
     check_listen("--http", plan.http)
-    check_listen("--grpc", plan.grpc)
+    for address in plan.grpc:
+        check_listen("--grpc", address)
     with stop_signals() as told, claimed(plan.settings.data_dir) as run_dir:
         running = asyncio.ensure_future(_run(plan, run_dir, listener, started_s))
         waits = [asyncio.ensure_future(event.wait()) for event in (told, stop) if event is not None]
@@ -99,10 +101,12 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
                 for services in layout.services(run_dir, plan.http, plan.grpc, agents_need)
             ]
             try:
-                http, grpc = await supervisor.address("gateway"), await supervisor.address(layout.ORCHESTRATOR)
-                for missing in await wait_until_well(grpc, READY_WAIT_S):
-                    listener.happened(f"Not there yet: {missing}")
-                mesh = RunningMesh(http, grpc, os.getpid(), str(run_dir))
+                http = await supervisor.address("gateway")
+                grpc = [await supervisor.address(name) for name in layout.orchestrators(len(plan.grpc))]
+                for address in grpc:
+                    for missing in await wait_until_well(address, READY_WAIT_S):
+                        listener.happened(f"Not there yet: {missing}")
+                mesh = RunningMesh(http, ",".join(grpc), os.getpid(), str(run_dir))
                 with _announced(mesh, plan):
                     listener.ready(mesh, time.monotonic() - started_s)
                     # Until cancelled, or until a task of the group fails.
