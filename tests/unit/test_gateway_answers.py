@@ -34,14 +34,14 @@ def test_the_format_is_the_one_that_accept_likes_best(accept: str, framing: type
 
 def test_an_array_is_never_closed_after_an_error() -> None:
     array = JsonArray()
-    assert array.item(b"1", "") + array.item(b"2", "") == b"[1,2"
+    assert array.items([b"1"]) + array.items([b"2"]) == b"[1,2"
     assert array.error(b'{"error":{}}') == b',{"error":{}}'
     assert array.cut_after_error
     assert JsonArray().end() == b"[]"
 
 
 def test_an_event_carries_its_id_and_an_error_its_name() -> None:
-    assert Sse().item(b"{}", "7") == b"id: 7\ndata: {}\n\n"
+    assert Sse().items([b"{}"], ["7"]) == b"id: 7\ndata: {}\n\n"
     assert Sse().error(b'{"error":{}}') == b'event: error\ndata: {"error":{}}\n\n'
 
 

@@ -19,6 +19,7 @@ from answermesh.gateway.upstream.http2.options import MESH_KEEPALIVE, Backoff, K
 from answermesh.gateway.upstream.http2.pings import Pings
 from answermesh.gateway.upstream.http2.requests import RequestHeaders, grpc_timeout, integer
 from answermesh.gateway.upstream.http2.responses import HeadDecoder
+from answermesh.gateway.upstream.http2.resting import Rests
 
 KEEPALIVE = Keepalive(time_s=10.0, timeout_s=5.0, early_pings=2, slow_s=300.0)
 
@@ -88,6 +89,27 @@ def test_a_loop_that_ran_late_gives_the_peer_more_time() -> None:
     assert pings.check(25.0, 0.0, busy=True, has_news=False, last_stream_id=1) == ""
     at = pings.plan(25.0, busy=True, last_stream_id=1)
     assert pings.check(at, 0.0, busy=True, has_news=False, last_stream_id=1) == "lost"
+
+
+def test_only_what_follows_closely_makes_the_socket_rest() -> None:
+    rests = Rests()
+    assert not rests.wanted(10.0, 9.9, 100)
+    assert rests.wanted(10.001, 10.0, 100)
+    rests.ended(10.005)
+    # What had gathered, and then what comes with the next breath.
+    assert rests.wanted(10.006, 10.001, 4000)
+    rests.ended(10.010)
+    assert not rests.wanted(10.030, 10.006, 100)
+
+
+def test_a_large_transfer_is_not_held_up_twice() -> None:
+    rests = Rests()
+    assert rests.wanted(1.001, 1.0, 100)
+    rests.ended(1.005)
+    assert not rests.wanted(1.006, 1.001, 200_000)
+    assert not rests.wanted(1.007, 1.006, 200_000)
+    assert not rests.wanted(1.050, 1.049, 100)
+    assert rests.wanted(1.061, 1.060, 100)
 
 
 def test_pauses_grow_to_their_bound_and_are_spread() -> None:

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from answermesh.gateway.status import CallError
 from answermesh.gateway.upstream.http2 import Http2Options, frames
 from answermesh.gateway.upstream.http2.frames import Setting
-from tests.wire.scripted_http2 import OPENING, PATH, Peer, calling, data, grpc_message
+from tests.wire.scripted_http2 import OK, OPENING, PATH, Peer, calling, data, grpc_message
 
 WINDOW = Setting.INITIAL_WINDOW_SIZE
 MESSAGE = bytes(range(256)) * 8
@@ -198,6 +198,48 @@ async def test_a_reader_that_takes_nothing_stops_the_peer_and_one_that_reads_let
         await asyncio.wait_for(sent.wait(), 10)
         assert len(await call.read()) == 100
         assert not await call.read()
+
+
+async def test_messages_close_together_are_read_together_and_a_unary_call_is_not_kept_waiting() -> None:
+    unary = asyncio.Event()
+
+    async def behavior(peer: Peer) -> None:
+        stream_id = await peer.whole_request()
+        peer.send(peer.headers(stream_id, *OPENING))
+        for number in range(200):
+            peer.send(data(stream_id, grpc_message(b"%d" % number)))
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+        unary.set()
+        second = await peer.whole_request()
+        peer.send(peer.headers(second, *OPENING), data(second, grpc_message(b"one")))
+        peer.send(peer.headers(second, *OK, end=True))
+        peer.send(data(stream_id, grpc_message(b"200")), peer.headers(stream_id, *OK, end=True))
+        await peer.drain()
+
+    async with calling(behavior) as upstream, upstream.stream(PATH, (), 20.0, b"") as call:
+        messages = list(await call.read())
+        await asyncio.wait_for(unary.wait(), 10)
+        assert (await upstream.unary(PATH, b"", (), 10.0)).message == b"one"
+        while batch := await call.read():
+            messages += batch
+        assert messages == [b"%d" % number for number in range(201)]
+
+
+async def test_a_connection_that_goes_during_a_rest_ends_its_calls() -> None:
+    async def behavior(peer: Peer) -> None:
+        stream_id = await peer.whole_request()
+        peer.send(peer.headers(stream_id, *OPENING))
+        for number in range(50):
+            peer.send(data(stream_id, grpc_message(b"%d" % number)))
+            await peer.writer.drain()
+            await asyncio.sleep(0)
+
+    async with calling(behavior) as upstream, upstream.stream(PATH, (), 20.0, b"") as call:
+        with pytest.raises(CallError) as raised:
+            while await call.read():
+                pass
+        assert raised.value.code is StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -190,8 +190,8 @@ class _ConnectSink:
     def open(self, metadata: Metadata, first: bytes | None, *, ended: bool) -> tuple[int, Headers]:
         return 200, [*to_headers(metadata), (b"content-type", f"{_STREAM}{self._codec.name}".encode())]
 
-    def item(self, message: bytes) -> bytes:
-        return pack(0, self._codec.encode(message))
+    def items(self, messages: Sequence[bytes]) -> bytes:
+        return b"".join([pack(0, self._codec.encode(message)) for message in messages])
 
     def end(self, trailers: Metadata) -> bytes:
         metadata = _metadata(trailers)

@@ -6,6 +6,7 @@ place for an error (array, bytes), the connection is cut as well, so that nobody
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -20,8 +21,8 @@ class Framing(Protocol):
     # Whether the connection is cut after an error, since the format would else look whole.
     cut_after_error: bool
 
-    def item(self, body: bytes, event_id: str) -> bytes:
-        """A message; `event_id` is "" for none."""
+    def items(self, bodies: Sequence[bytes], event_ids: Sequence[str] = ()) -> bytes:
+        """Messages, at least one; where there are `event_ids`, one for each, "" for none."""
         ...
 
     def end(self) -> bytes:
@@ -41,11 +42,11 @@ class Sse:
     shows_errors = True
     cut_after_error = False
 
-    def item(self, body: bytes, event_id: str) -> bytes:
-        """One event. ProtoJSON has no line breaks, so one `data:` line is enough."""
-        if event_id:
-            return b"id: %b\ndata: %b\n\n" % (event_id.encode(), body)
-        return b"data: %b\n\n" % body
+    def items(self, bodies: Sequence[bytes], event_ids: Sequence[str] = ()) -> bytes:
+        """One event each. ProtoJSON has no line breaks, so one `data:` line is enough."""
+        if not event_ids:
+            return b"data: %b\n\n" % b"\n\ndata: ".join(bodies)
+        return b"".join(map(_event, bodies, event_ids))
 
     def end(self) -> bytes:
         """Nothing: the body ends."""
@@ -56,6 +57,10 @@ class Sse:
         return b"event: error\ndata: %b\n\n" % status
 
 
+def _event(body: bytes, event_id: str) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (event_id.encode(), body) if event_id else b"data: %b\n\n" % body
+
+
 class Ndjson:
     """One JSON value a line; an error is the last line, {"error": …}."""
 
@@ -64,9 +69,9 @@ class Ndjson:
     shows_errors = True
     cut_after_error = False
 
-    def item(self, body: bytes, event_id: str) -> bytes:
-        """One line."""
-        return body + b"\n"
+    def items(self, bodies: Sequence[bytes], event_ids: Sequence[str] = ()) -> bytes:
+        """A line each."""
+        return b"%b\n" % b"\n".join(bodies)
 
     def end(self) -> bytes:
         """Nothing: the body ends."""
@@ -88,11 +93,11 @@ class JsonArray:
     def __init__(self) -> None:
         self._opened = False
 
-    def item(self, body: bytes, event_id: str) -> bytes:
-        """An element, with what goes before it."""
+    def items(self, bodies: Sequence[bytes], event_ids: Sequence[str] = ()) -> bytes:
+        """Elements, with what goes before them."""
         before = b"," if self._opened else b"["
         self._opened = True
-        return before + body
+        return before + b",".join(bodies)
 
     def end(self) -> bytes:
         """The closing bracket."""
@@ -111,9 +116,9 @@ class Raw:
     shows_errors = False
     cut_after_error = True
 
-    def item(self, body: bytes, event_id: str) -> bytes:
+    def items(self, bodies: Sequence[bytes], event_ids: Sequence[str] = ()) -> bytes:
         """The bytes."""
-        return body
+        return b"".join(bodies)
 
     def end(self) -> bytes:
         """Nothing: the body ends."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from urllib.parse import quote
 
 from answermesh.gateway.http.exchange import Exchange
@@ -92,8 +92,8 @@ class _WebSink:
         content_type = b"application/grpc-web-text+proto" if self._is_text else b"application/grpc-web+proto"
         return 200, [*to_headers(metadata), (b"content-type", content_type), (b"cache-control", b"no-cache")]
 
-    def item(self, message: bytes) -> bytes:
-        return self._encoded(pack(0, message))
+    def items(self, messages: Sequence[bytes]) -> bytes:
+        return self._encoded(b"".join([pack(0, message) for message in messages]))
 
     def end(self, trailers: Metadata) -> bytes:
         return self._trailers(0, "", trailers, b"")

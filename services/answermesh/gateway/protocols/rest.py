@@ -144,12 +144,12 @@ class RestSink:
         headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"), (b"vary", b"accept")]
         return 200, headers
 
-    def item(self, message: bytes) -> bytes:
-        """One message."""
+    def items(self, messages: Sequence[bytes]) -> bytes:
+        """See Sink."""
         if self._is_plain:
-            return self._framing.item(self._reply.json(message), "")
-        content = self._reply.convert(message)
-        return self._framing.item(content.body, content.event_id)
+            return self._framing.items(self._reply.json(messages))
+        contents = [self._reply.convert(message) for message in messages]
+        return self._framing.items([content.body for content in contents], [content.event_id for content in contents])
 
     def end(self, trailers: Metadata) -> bytes:
         """The end."""
@@ -181,7 +181,7 @@ class _Single:
             headers.append((b"content-type", self._content.content_type.encode("latin-1", "replace")))
         return 200, headers
 
-    def item(self, message: bytes) -> bytes:
+    def items(self, messages: Sequence[bytes]) -> bytes:
         """The answer."""
         assert self._content is not None
         return self._content.body

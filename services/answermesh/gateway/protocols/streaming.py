@@ -29,8 +29,8 @@ class Sink(Protocol):
         """Status and headers; `first` is the first message, None if there is none: not yet, or never if `ended`."""
         ...
 
-    def item(self, message: bytes) -> bytes:
-        """A message. Raises CallError for one that cannot be printed."""
+    def items(self, messages: Sequence[bytes]) -> bytes:
+        """Messages, at least one. Raises CallError, and changes nothing, if one of them cannot be printed."""
         ...
 
     def end(self, trailers: Metadata) -> bytes:
@@ -111,14 +111,14 @@ async def _write(exchange: Exchange, call: StreamCall, sink: Sink) -> None:
 
 async def _write_all(exchange: Exchange, messages: Sequence[bytes], sink: Sink) -> None:
     """All of them as one chunk; those before one that cannot be printed still go out."""
-    parts: list[bytes] = []
     exchange.messages_out += len(messages)
     try:
+        chunk = sink.items(messages)
+    except CallError:
         for message in messages:
-            parts.append(sink.item(message))  # noqa: PERF401 - what was printed before a failure must be kept
-    finally:
-        if parts:
-            await exchange.write(b"".join(parts))
+            await exchange.write(sink.items((message,)))
+        raise
+    await exchange.write(chunk)
 
 
 async def _headers_so_far(call: StreamCall) -> Metadata:

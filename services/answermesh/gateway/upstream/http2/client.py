@@ -102,7 +102,7 @@ class Http2Upstream:
 
     async def _open_stream(self, path: str, metadata: Metadata, deadline: float, only: bytes | None) -> StreamingStream:
         connection = self._pool.pick() or await self._pool.acquire(deadline)
-        stream = StreamingStream(connection, deadline)
+        stream = StreamingStream(connection, deadline, is_patient=only is not None)
         if only is not None and len(only) > self._max_message_bytes:
             raise self._too_large(only)
         connection.open(stream, self._block(connection, path, metadata, self._left_s(deadline)), only)

@@ -25,6 +25,7 @@ from answermesh.gateway.upstream.http2.outbox import Outbox
 from answermesh.gateway.upstream.http2.pings import Pings
 from answermesh.gateway.upstream.http2.receiver import Receiver
 from answermesh.gateway.upstream.http2.responses import HeadDecoder
+from answermesh.gateway.upstream.http2.resting import Resting
 from answermesh.gateway.upstream.http2.stream import Stream
 
 _PING = frames.frame(frames.PING, 0, 0, b"answerme")
@@ -46,6 +47,9 @@ class Connection(asyncio.Protocol):
         self.name = name
         self.streams: dict[int, Stream] = {}
         self.outbox = Outbox(self.loop, self._give_up_stuck)
+        self._resting = Resting(self.loop, self.outbox)
+        # How many of the streams may be kept waiting for a moment.
+        self._patient = 0
         self.stream_window = options.stream_window_bytes
         self.max_message_bytes = options.max_message_bytes
         self.max_buffered_bytes = options.max_buffered_bytes
@@ -101,11 +105,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Whatever is wrong with it ends the connection, never the program."""
-        self._heard_at = self.loop.time()
+        before, self._heard_at = self._heard_at, self.loop.time()
         try:
             self._receiver.feed(data)
         except ConnectionFault as fault:
             self._give_up(fault.code, str(fault))
+        if self._patient and self._patient == self.calls:
+            self._resting.after(self._heard_at, before, len(data))
 
     def pause_writing(self) -> None:
         """The transport holds enough."""
@@ -125,6 +131,10 @@ class Connection(asyncio.Protocol):
         self.last_stream_id += 2
         stream.id = self.last_stream_id
         self.streams[stream.id] = stream
+        if stream.is_patient:
+            self._patient += 1
+        elif self._patient:
+            self._resting.end()
         if stream.deadline < self._deadlines.next_at:
             self._deadlines.plan(stream.deadline)
         self.outbox.open(stream, block, message)
@@ -155,6 +165,8 @@ class Connection(asyncio.Protocol):
 
     def _released(self, stream: Stream) -> None:
         self.buffered_bytes -= stream.held
+        if stream.is_patient:
+            self._patient -= 1
         if self._waiting:
             self._on_room()
         if self.is_draining:
@@ -285,6 +297,7 @@ class Connection(asyncio.Protocol):
             return
         self.closed.set_result(reason)
         self.outbox.transport = None
+        self._resting.end()
         self._deadlines.close()
         if self._ping_timer is not None:
             self._ping_timer.cancel()

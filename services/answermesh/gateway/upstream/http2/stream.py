@@ -25,6 +25,9 @@ class Stream(ABC):
 
     __slots__ = ("connection", "deadline", "head", "id", "partial", "received", "sent_end", "unsent", "window")
 
+    # Whether its messages may wait for a moment: nobody has to answer them, and there are many.
+    is_patient = False
+
     def __init__(self, connection: Connection, deadline: float) -> None:
         self.connection = connection
         # On the loop's clock.

@@ -21,10 +21,11 @@ _unpack = PREFIX.unpack_from
 class StreamingStream(Stream):
     """One attempt of a streaming call."""
 
-    __slots__ = ("_ended", "_error", "_messages", "_trailers", "_unread", "_waiters")
+    __slots__ = ("_ended", "_error", "_messages", "_trailers", "_unread", "_waiters", "is_patient")
 
-    def __init__(self, connection: Connection, deadline: float) -> None:
+    def __init__(self, connection: Connection, deadline: float, *, is_patient: bool = False) -> None:
         super().__init__(connection, deadline)
+        self.is_patient = is_patient
         self._messages: list[bytes] = []
         # Bytes of the messages that nobody has read.
         self._unread = 0
