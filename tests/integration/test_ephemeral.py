@@ -107,3 +107,18 @@ async def test_a_log_that_failed_frees_who_waits_for_room_with_the_reason() -> N
     log.fail(Failure(Reason.INTERNAL, "over"))
     with pytest.raises(Failure, match="over"):
         await held
+
+
+async def test_what_comes_within_a_frame_is_given_together_and_the_end_at_once() -> None:
+    log = MemoryLog(Query(name="queries/1", state=Query.STATE_QUEUED))
+    lists = log.watch(frame_s=3600)
+    first = await anext(lists)
+    log.append(note(1))
+    log.append(note(1))
+    coming = asyncio.ensure_future(anext(lists))
+    await asyncio.sleep(0)
+    log.append(QueryEvent(query_ended=Query(state=Query.STATE_SUCCEEDED)))
+    rest = await asyncio.wait_for(coming, 10)
+
+    assert [event.sequence for event in (*first, *rest)] == [1, 2, 3, 4]
+    assert len(first) == 1

@@ -18,6 +18,7 @@ from answermesh.agents.run import StreamRun, check_start
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.rpc.deadline import fail_after
 from answermesh.rpc.edge import status_of
+from answermesh.rpc.pace import Pace
 from answermesh.v1.agent_service_pb2 import RunManyRequest, RunManyResponse
 
 # Findings that either side may send before the other grants more; the contract names the number.
@@ -26,6 +27,8 @@ FIRST_CREDIT = 256
 _LUMP = FIRST_CREDIT // 2
 # Findings and ends put into one message: some kB each, of 64 MiB that a message may have.
 _MESSAGE_LIMIT = 512
+# Under load a message waits until the one before is so old, and takes along what comes meanwhile; alone it never waits.
+PACE_S = 0.004
 _METHOD = "answermesh.v1.AgentService/RunMany"
 
 
@@ -68,8 +71,10 @@ class SharedStream:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch_drain())
             receiving = group.create_task(self._receive(requests, group))
+            pace = Pace(PACE_S)
             while not (self._input_ended and not self._live):
                 await self._wake.wait()
+                await pace.step()
                 self._wake.clear()
                 while (response := self._next()) is not None:
                     await context.write(response)

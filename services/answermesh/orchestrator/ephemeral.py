@@ -26,6 +26,8 @@ class MemoryLog:
         self._unread: list[QueryEvent] = []
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
+        # Set by what a reader must hear of at once.
+        self._ended = asyncio.Event()
         self.append(QueryEvent(state_changed=QueryEvent.StateChanged(state=record.state)))
 
     @property
@@ -43,6 +45,8 @@ class MemoryLog:
         self._sequence = number(self.record, self._sequence, events)
         self._unread.extend(events)
         self._arrived.set()
+        if events[-1].HasField("query_ended") or self.is_full:
+            self._ended.set()
 
     async def flush(self) -> None:
         if self.failure:
@@ -51,19 +55,27 @@ class MemoryLog:
     def fail(self, failure: Failure) -> None:
         self.failure = self.failure or failure
         self._arrived.set()
+        self._ended.set()
         self._taken.set()
 
-    async def watch(self) -> AsyncGenerator[Sequence[QueryEvent], None]:
+    async def watch(self, frame_s: float = 0.0) -> AsyncGenerator[Sequence[QueryEvent], None]:
         """All events, as they come, those of one moment together; with a heartbeat in quiet times. For one reader.
 
-        Raises the failure that ended the log before its last event.
+        What comes within `frame_s` of the events before is given together as well; the first event and the last never
+        wait. Raises the failure that ended the log before its last event.
         """
-        sequence = 0
+        loop = asyncio.get_running_loop()
+        sequence, next_s = 0, 0.0
         while True:
             if self._unread:
+                if (left_s := next_s - loop.time()) > 0:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(left_s):
+                            await self._ended.wait()
                 events, self._unread = self._unread, []
                 self._taken.set()
                 sequence = events[-1].sequence
+                next_s = loop.time() + frame_s
                 yield events
                 if events[-1].HasField("query_ended"):
                     return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -44,8 +45,9 @@ class EventLog(Protocol):
 
 def number(record: Query, sequence: int, events: Iterable[QueryEvent]) -> int:
     """Make these the query's events after `sequence`, and the record what they leave; returns the last sequence."""
-    now = Timestamp()
-    now.GetCurrentTime()
+    # Not GetCurrentTime, which takes longer than all the rest.
+    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
+    now = Timestamp(seconds=seconds, nanos=nanos)
     for event in events:
         sequence += 1
         event.query = record.name

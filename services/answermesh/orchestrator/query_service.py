@@ -30,6 +30,8 @@ MAX_REQUEST_ID = 64
 MAX_LINGER_S = 60
 # Events of one response; a reader on gRPC's default limit takes 4 MiB.
 MAX_PARCEL_BYTES = 256 * 1024
+# Readers that take events together get them this often at most, the last one at once: 50 times a second look smooth.
+FRAME_S = 0.02
 # How long CancelQuery waits for the query to end.
 CANCEL_S = 10.0
 
@@ -52,7 +54,10 @@ class QueryService(QueryServiceServicer):
         if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
             # There is nothing that the reader could come back to.
             linger_s = 0.0
-            watching = self._desk.ask_unstored(query, remaining_s()).watch()
+            log = self._desk.ask_unstored(query, remaining_s())
+            # The run has begun when the first response goes out, which then tells that too.
+            await asyncio.sleep(0)
+            watching = log.watch(FRAME_S if request.batched else 0.0)
         else:
             await self._desk.ask(query, remaining_s(), linger_s=linger_s)
             watching = self._watching.watch(current_tenant(), query_id, 0)

@@ -72,6 +72,8 @@ class Registry:
         self._plans = plans
         self._entries: dict[str, Entry] = {}
         self._changed = asyncio.Event()
+        # By plan, until something changes.
+        self._wirings: dict[str, Wiring] = {}
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Registry:
@@ -96,7 +98,10 @@ class Registry:
 
         Raises Failure(NOT_FOUND) for an unknown plan, INVALID_PLAN for one that cannot work.
         """
-        chosen = self._plans.get(plan or "default")
+        plan = plan or "default"
+        if (known := self._wirings.get(plan)) is not None:
+            return known
+        chosen = self._plans.get(plan)
         if chosen is None:
             names = ", ".join(sorted(self._plans))
             raise Failure(Reason.NOT_FOUND, f"plan: {plan!r} does not exist; plans are {names}.")
@@ -110,7 +115,8 @@ class Registry:
                     log.warning("agent %s does not join plan %s: %s", name, chosen.name, failure.message)
                 else:
                     joining.append(name)
-        return wire(chosen, cards, joining)
+        self._wirings[plan] = wire(chosen, cards, joining)
+        return self._wirings[plan]
 
     async def settled(self, agents: Iterable[str] = ()) -> None:
         """Wait until the cards of all configured agents, and of those named, are known."""
@@ -227,5 +233,6 @@ class Registry:
 
     def _notify(self, entry: Entry) -> None:
         entry.changed.update_time.GetCurrentTime()
+        self._wirings.clear()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

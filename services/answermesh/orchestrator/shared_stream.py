@@ -17,6 +17,7 @@ import grpc
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.agent_run import Refused, Sink, Task
 from answermesh.orchestrator.outbox import MAX_WAITING
+from answermesh.rpc.pace import Pace
 from answermesh.rpc.status import failure_from, failure_from_status
 from answermesh.v1.agent_service_pb2 import RunManyRequest, RunManyResponse, RunRequest
 from answermesh.v1.agent_service_pb2_grpc import AgentServiceStub
@@ -30,6 +31,8 @@ FIRST_CREDIT = 256
 _LUMP = FIRST_CREDIT // 2
 # Findings and starts put into one message: some kB each, of 64 MiB that a message may have.
 _MESSAGE_LIMIT = 512
+# Under load a message waits until the one before is so old, and takes along what comes meanwhile; alone it never waits.
+PACE_S = 0.004
 _BROKEN = "The agent's server went away while it ran."
 
 
@@ -198,8 +201,10 @@ class SharedStream:
 
     async def _write(self, call: Any) -> None:
         try:
+            pace = Pace(PACE_S)
             while not (self.draining and not self._runs):
                 await self._wake.wait()
+                await pace.step()
                 self._wake.clear()
                 while self._due:
                     if (request := self._next()).parts:
