@@ -45,7 +45,7 @@ class MemoryLog:
         self._sequence = number(self.record, self._sequence, events)
         self._unread.extend(events)
         self._arrived.set()
-        if events[-1].HasField("query_ended") or self.is_full:
+        if self.is_full or any(event.HasField("query_ended") for event in events):
             self._ended.set()
 
     async def flush(self) -> None:

@@ -140,7 +140,8 @@ class QueryRun:
         routed = self._flow.found(agent, findings)
         for finding in routed.new:
             self._tally.answer.add(finding)
-        self._log.append(*(QueryEvent(finding=finding) for finding in routed.new))
+        if routed.new:
+            self._log.append(*(QueryEvent(finding=finding) for finding in routed.new))
         for record in usage:
             record.agent = agent
             if self._tally.count(record):
