@@ -91,25 +91,37 @@ def test_a_loop_that_ran_late_gives_the_peer_more_time() -> None:
     assert pings.check(at, 0.0, busy=True, has_news=False, last_stream_id=1) == "lost"
 
 
+def rest_s(rests: Rests, now: float, before: float, size: int = 100, calls: int = 3, patient: int = 3) -> float:
+    return rests.wanted_s(now, before, size, calls=calls, patient=patient)
+
+
 def test_only_what_follows_closely_makes_the_socket_rest() -> None:
     rests = Rests()
-    assert not rests.wanted(10.0, 9.9, 100)
-    assert rests.wanted(10.001, 10.0, 100)
+    assert rest_s(rests, 10.0, 9.9) == 0
+    assert rest_s(rests, 10.001, 10.0) == 0.004
     rests.ended(10.005)
     # What had gathered, and then what comes with the next breath.
-    assert rests.wanted(10.006, 10.001, 4000)
+    assert rest_s(rests, 10.006, 10.001, 4000) == 0.004
     rests.ended(10.010)
-    assert not rests.wanted(10.030, 10.006, 100)
+    assert rest_s(rests, 10.030, 10.006) == 0
+
+
+def test_a_unary_call_waits_only_among_many_and_for_less() -> None:
+    rests = Rests()
+    assert rest_s(rests, 1.001, 1.0, calls=15, patient=14) == 0
+    assert rest_s(rests, 1.001, 1.0, calls=16, patient=0) == 0.001
+    assert rest_s(rests, 1.001, 1.0, calls=16, patient=15) == 0.001
+    assert rest_s(rests, 1.001, 1.0, calls=0, patient=0) == 0
 
 
 def test_a_large_transfer_is_not_held_up_twice() -> None:
     rests = Rests()
-    assert rests.wanted(1.001, 1.0, 100)
+    assert rest_s(rests, 1.001, 1.0)
     rests.ended(1.005)
-    assert not rests.wanted(1.006, 1.001, 200_000)
-    assert not rests.wanted(1.007, 1.006, 200_000)
-    assert not rests.wanted(1.050, 1.049, 100)
-    assert rests.wanted(1.061, 1.060, 100)
+    assert not rest_s(rests, 1.006, 1.001, 200_000)
+    assert not rest_s(rests, 1.007, 1.006, 200_000)
+    assert not rest_s(rests, 1.050, 1.049)
+    assert rest_s(rests, 1.061, 1.060)
 
 
 def test_pauses_grow_to_their_bound_and_are_spread() -> None:

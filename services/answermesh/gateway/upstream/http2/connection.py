@@ -110,8 +110,7 @@ class Connection(asyncio.Protocol):
             self._receiver.feed(data)
         except ConnectionFault as fault:
             self._give_up(fault.code, str(fault))
-        if self._patient and self._patient == self.calls:
-            self._resting.after(self._heard_at, before, len(data))
+        self._resting.after(self._heard_at, before, len(data), calls=self.calls, patient=self._patient)
 
     def pause_writing(self) -> None:
         """The transport holds enough."""
@@ -133,8 +132,8 @@ class Connection(asyncio.Protocol):
         self.streams[stream.id] = stream
         if stream.is_patient:
             self._patient += 1
-        elif self._patient:
-            self._resting.end()
+        else:
+            self._resting.hurry()
         if stream.deadline < self._deadlines.next_at:
             self._deadlines.plan(stream.deadline)
         self.outbox.open(stream, block, message)
