@@ -8,7 +8,7 @@ PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
 .PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean \
-  bench-fanout bench-gateway soak-gateway fuzz fuzz-http
+  bench-fanout bench-gateway soak-gateway chaos drill fuzz fuzz-http
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,14 @@ bench-gateway: setup ## CPU and requests per second of the gateway (needs wrk)
 MINUTES ?= 10
 soak-gateway: setup ## Load and faults before the gateway for MINUTES (default 10)
 	$(BIN)/python -m bench.gateway.soak --minutes $(MINUTES)
+
+chaos: setup ## Kill, stop and cut a mesh in use for MINUTES (default 10), and check all that was seen; SEED=N again
+	$(BIN)/python -m bench.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+KILLS ?= 200
+drill: setup ## Kill the owner of an answer KILLS times (default 200), then stop it as often
+	$(BIN)/python -m bench.chaos.drill --kills $(KILLS) --how kill
+	$(BIN)/python -m bench.chaos.drill --kills $(KILLS) --how stop
 
 fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_SEED)
 	FUZZ_CASES=$${FUZZ_CASES:-200000} $(BIN)/pytest -q --timeout 3600 tests/unit/test_http2_fuzz.py

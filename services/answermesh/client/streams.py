@@ -46,10 +46,12 @@ async def resumed(doors: Doors, opened: Opener, after_sequence: int) -> AsyncGen
     failures, seen = 0, False
     while True:
         door = doors.now
-        silence_s = (_SILENCE_LIMIT_S if seen or after_sequence else _ACCEPT_LIMIT_S) * 2 ** min(failures, 3)
+        longer = 2 ** min(failures, 3)
+        first_s = (_SILENCE_LIMIT_S if seen or after_sequence else _ACCEPT_LIMIT_S) * longer
+        stream = read(opened(door, after_sequence), door.address, _SILENCE_LIMIT_S * longer, first_limit_s=first_s)
         broken = Failure(Reason.SERVICE_UNAVAILABLE, "The events end early; watch the query again later.")
         try:
-            async with aclosing(read(opened(door, after_sequence), door.address, silence_s)) as responses:
+            async with aclosing(stream) as responses:
                 async for response in responses:
                     event = response.event
                     failures, seen = 0, True
@@ -74,18 +76,22 @@ async def resumed(doors: Doors, opened: Opener, after_sequence: int) -> AsyncGen
         await asyncio.sleep(_RESUME_DELAYS_S[failures - 1])
 
 
-async def read(responses: AsyncIterator[_T], address: str, silence_limit_s: float) -> AsyncGenerator[_T, None]:
-    """The responses of a call; Failure(DEADLINE_EXCEEDED) when none comes for so long."""
+async def read(
+    responses: AsyncIterator[_T], address: str, silence_limit_s: float, *, first_limit_s: float | None = None
+) -> AsyncGenerator[_T, None]:
+    """The responses of a call; Failure(DEADLINE_EXCEEDED) when none comes for so long, or the first for longer."""
     # betterproto's streams are generators, whatever they are annotated as; closing one resets its RPC.
     assert isinstance(responses, AsyncGenerator)
+    limit_s = silence_limit_s if first_limit_s is None else first_limit_s
     async with aclosing(responses):
         while True:
             with translated(address):
                 try:
-                    async with asyncio.timeout(silence_limit_s):
+                    async with asyncio.timeout(limit_s):
                         response = await anext(responses)
                 except StopAsyncIteration:
                     return
+            limit_s = silence_limit_s
             yield response
 
 
