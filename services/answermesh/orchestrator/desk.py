@@ -90,8 +90,6 @@ class Desk:
         self._tenant = tenant
         self._running: dict[str, _Running] = {}
         self._keeping = Keeping(leases, tenant, self._held, self._lose)
-        # Queries on their way into the database, which count as running: a burst must not pass while none of it is.
-        self._accepting = 0
         self._tasks: asyncio.TaskGroup | None = None
         self._wanted = asyncio.Event()
         # Whether queries may wait that there was no room for.
@@ -114,13 +112,10 @@ class Desk:
         timeout_s = _allowed_s(query, wiring, remaining_s)
         # Whoever takes the query over knows of no caller's deadline but by this.
         query.timeout.FromMicroseconds(round(timeout_s * 1e6))
-        self._accepting += 1
-        try:
-            await self._queries.accept(self._tenant, query, attached=True)
-            self._start(Claim(query, 1, attached=True), wiring, linger_s or None)
-        finally:
-            self._accepting -= 1
-            self._emptied.set()
+        query_log = self._journal.begin(self._tenant, query, self._leases.owner)
+        self._run(query_log, wiring, timeout_s, patience_s=linger_s or None)
+        # Its agents are at work already; nothing of it is shown before.
+        await query_log.born()
 
     def ask_unstored(self, query: Query, remaining_s: float | None) -> MemoryLog:
         """Start on a query that is not stored, and ends with its caller; returns its log.
@@ -172,7 +167,7 @@ class Desk:
     def _held(self) -> dict[str, int]:
         """The stored queries that are being answered here, with their fencing tokens."""
         logs = ((query_id, running.log) for query_id, running in self._running.items())
-        return {query_id: log.fence for query_id, log in logs if isinstance(log, QueryLog)}
+        return {query_id: log.fence for query_id, log in logs if isinstance(log, QueryLog) and not log.newborn_of}
 
     def _lose(self, query_id: str) -> None:
         self._leave(query_id, "Another orchestrator has taken the query over.")
@@ -187,7 +182,7 @@ class Desk:
         return self._plans.wiring(query.plan)
 
     def _room(self) -> int:
-        return MAX_RUNNING - len(self._running) - self._accepting
+        return MAX_RUNNING - len(self._running)
 
     async def _settled(self, agents: Iterable[str] = ()) -> None:
         with suppress(TimeoutError):
@@ -200,7 +195,7 @@ class Desk:
         self._wanted.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                while self._running or self._accepting:
+                while self._running:
                     self._emptied.clear()
                     await self._emptied.wait()
         await self._close()

@@ -58,6 +58,8 @@ class QueryLog:
         self.recent: deque[QueryEvent] = deque(maxlen=MAX_RECENT)
         # Until when it counts as read at another orchestrator, by the loop's clock.
         self.watched_until_s = 0.0
+        # Who owns it, while the query itself is not stored yet: its first commit does that too.
+        self.newborn_of = ""
         self._journal = journal
         self._sequence = last_sequence
         self._changed = asyncio.Event()
@@ -72,6 +74,13 @@ class QueryLog:
         await self._journal.room()
         if self.failure:
             raise self.failure
+
+    async def born(self) -> None:
+        """Wait until the query is stored. Raises the failure that ended the log before."""
+        while self.newborn_of:
+            if self.failure:
+                raise self.failure
+            await self.wait()
 
     def append(self, *events: QueryEvent) -> None:
         """Number the events and queue them for the next commit. Who appends awaits `room` before.
@@ -95,6 +104,7 @@ class QueryLog:
 
     def publish(self, events: Sequence[QueryEvent]) -> None:
         """Show events that are committed now."""
+        self.newborn_of = ""
         self.recent.extend(events)
         self.committed = events[-1].sequence
         self._wake()
@@ -124,6 +134,13 @@ class Journal:
         """The log of a query that this process now owns with that token, going on after `last_sequence`."""
         query_log = QueryLog(self, tenant, record, fence, last_sequence)
         self._logs[tenant, query_log.query_id] = query_log
+        return query_log
+
+    def begin(self, tenant: str, record: Query, owner: str) -> QueryLog:
+        """The log of a new query of this process, which is stored with its first events; its fencing token is 1."""
+        query_log = self.open(tenant, record, 1, 0)
+        query_log.newborn_of = owner
+        query_log.append(QueryEvent(state_changed=QueryEvent.StateChanged(state=record.state)))
         return query_log
 
     def close(self, query_log: QueryLog) -> None:
@@ -203,12 +220,21 @@ class Journal:
             except Failure as failure:
                 if failure.reason is not Reason.DATABASE_UNAVAILABLE or asyncio.get_running_loop().time() > give_up:
                     raise
+                # Callers of queries that nobody has seen anything of do better to ask again.
+                for newborn in [query_log for query_log in logs if query_log.newborn_of]:
+                    newborn.fail(failure)
+                logs = [query_log for query_log in logs if not query_log.failure]
+                entries = [entry for entry in entries if not entry.log.failure]
+                if not logs:
+                    return set()
                 log.warning("the journal waits for the database: %s", failure.message)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             pause_s = min(pause_s * 2, 1.0)
 
     async def _transact(self, tenant: str, logs: Sequence[QueryLog], entries: Sequence[Entry]) -> set[str]:
         async with self._store.transaction(tenant) as tx:
+            if newborn := [query_log for query_log in logs if query_log.newborn_of]:
+                await ledger.accept(tx, newborn)
             rows = await tx.fetch(SQL.lock_owned, [q.query_id for q in logs], [q.fence for q in logs])
             owned = {row["query_id"] for row in rows}
             # A commit whose answer was lost has ended these queries already; its events are in.

@@ -10,9 +10,18 @@ from answermesh.store import Transaction, statements
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
 if TYPE_CHECKING:
-    from answermesh.orchestrator.journal import Entry
+    from answermesh.orchestrator.journal import Entry, QueryLog
 
 SQL = statements("answermesh.orchestrator", "queries")
+
+
+async def accept(tx: Transaction, logs: Sequence[QueryLog]) -> None:
+    """Store new queries that end with their callers. Storing the same again changes nothing."""
+    rows = [
+        (q.query_id, q.record.SerializeToString(), q.record.state, q.record.create_time.ToDatetime(UTC), q.newborn_of)
+        for q in logs
+    ]
+    await tx.execute(SQL.insert_attached, *_columns(rows))
 
 
 async def enter(tx: Transaction, entries: Sequence[Entry]) -> None:
@@ -29,7 +38,8 @@ async def enter(tx: Transaction, entries: Sequence[Entry]) -> None:
     for entry in entries:
         event, query_id = entry.event, entry.log.query_id
         match event.WhichOneof("event"):
-            case "state_changed":
+            # A new query has just been stored as it is now.
+            case "state_changed" if not entry.log.newborn_of:
                 records[query_id] = entry.log.record
             case "query_ended":
                 records[query_id] = event.query_ended

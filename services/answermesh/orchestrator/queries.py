@@ -32,12 +32,11 @@ def new_query(question: str, *, plan: str, timeout_s: float, documents: Sequence
 class Queries:
     """The table of queries."""
 
-    def __init__(self, store: Store, owner: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._owner = owner
 
-    async def accept(self, tenant: str, query: Query, *, attached: bool, request_id: str = "") -> Query:
-        """Store a query with its first event; an attached one is owned by this process at once, with fence 1.
+    async def accept(self, tenant: str, query: Query, request_id: str = "") -> Query:
+        """Store a query that is to be answered in the background, with its first event.
 
         Returns the earlier query where the same request came before with this request_id.
 
@@ -52,12 +51,9 @@ class Queries:
                 query.name.removeprefix("queries/"),
                 request_id,
                 digest,
-                attached,
                 query.SerializeToString(),
                 query.state,
                 query.create_time.ToDatetime(UTC),
-                self._owner if attached else "",
-                1 if attached else 0,
             )
             if accepted is not None:
                 event = queued.SerializeToString()

@@ -1,9 +1,15 @@
 -- name: insert_query
--- Accept a query; nothing is returned where request_id is taken.
-INSERT INTO queries (query_id, request_id, request_hash, attached, record, state, create_time, owner, fence)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+-- Accept a query in the background; nothing is returned where request_id is taken.
+INSERT INTO queries (query_id, request_id, request_hash, record, state, create_time, attached)
+VALUES ($1, $2, $3, $4, $5, $6, false)
 ON CONFLICT (tenant_id, request_id) WHERE request_id <> '' DO NOTHING
 RETURNING query_id;
+
+-- name: insert_attached
+-- Accept queries that end with their callers, each owned at once.
+INSERT INTO queries (query_id, record, state, create_time, owner, attached, fence)
+SELECT *, true, 1 FROM unnest($1::text[], $2::bytea[], $3::smallint[], $4::timestamptz[], $5::text[])
+ON CONFLICT (tenant_id, query_id) DO NOTHING;
 
 -- name: query_by_request
 -- The query that a request_id made, and the digest of that request.

@@ -51,18 +51,18 @@ class QueryService(QueryServiceServicer):
         query = _checked("", request.question, request.plan, request.timeout, request.documents)
         query_id = query.name.removeprefix("queries/")
         linger_s = _linger_s(request.linger)
-        if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
-            # There is nothing that the reader could come back to.
-            linger_s = 0.0
-            log = self._desk.ask_unstored(query, remaining_s())
-            # The run has begun when the first response goes out, which then tells that too.
-            await asyncio.sleep(0)
-            watching = log.watch(FRAME_S if request.batched else 0.0)
-        else:
-            await self._desk.ask(query, remaining_s(), linger_s=linger_s)
-            watching = self._watching.watch(current_tenant(), query_id, 0)
         ended = named = False
         try:
+            if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
+                # There is nothing that the reader could come back to.
+                linger_s = 0.0
+                log = self._desk.ask_unstored(query, remaining_s())
+                # The run has begun when the first response goes out, which then tells that too.
+                await asyncio.sleep(0)
+                watching = log.watch(FRAME_S if request.batched else 0.0)
+            else:
+                await self._desk.ask(query, remaining_s(), linger_s=linger_s)
+                watching = self._watching.watch(current_tenant(), query_id, 0)
             async with aclosing(watching) as lists:
                 async for events in lists:
                     ended = events[-1].HasField("query_ended")
@@ -84,7 +84,7 @@ class QueryService(QueryServiceServicer):
         if request.request_id:
             _check_request_id(request.request_id)
         self._registry.wiring(query.plan)
-        accepted = await self._queries.accept(current_tenant(), query, attached=False, request_id=request.request_id)
+        accepted = await self._queries.accept(current_tenant(), query, request.request_id)
         self._desk.look()
         return pb.CreateQueryResponse(query=accepted)
 

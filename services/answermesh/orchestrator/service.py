@@ -49,7 +49,7 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
         leases = Leases(await stack.enter_async_context(Store.open(settings.database_url, pool_size=1)))
         # Before the first query can be accepted, or another process could take it at once.
         await leases.renew(settings.tenant, {})
-        queries = Queries(store, owner=leases.owner)
+        queries = Queries(store)
         journal = Journal(store)
         signals = Signals(store)
         watching = Watching(store, journal, signals, settings.tenant)
