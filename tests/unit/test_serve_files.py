@@ -11,6 +11,7 @@ import pytest
 
 from answermesh.config import AGENTS
 from answermesh.errors import Failure, Reason
+from answermesh.rpc.channel import join_targets
 from answermesh.serve import layout, mesh_file
 from answermesh.serve.addresses import check_listen
 from answermesh.serve.claim import claimed
@@ -102,7 +103,9 @@ def test_every_service_is_told_where_the_others_are(tmp_path: Path) -> None:
     services = [service for group in layout.services(tmp_path, "127.0.0.1:1", ("127.0.0.1:2",)) for service in group]
     assert {service.name for service in services} == {"models", "knowledge", "orchestrator", "gateway", *AGENTS}
     env = layout.environ(tmp_path, {layout.DATABASE: "postgresql://x", layout.ORCHESTRATOR: "127.0.0.1:2"})
-    listening = {service.name: service.listen for service in services}
-    for name in ("models", "knowledge", "orchestrator", *AGENTS):
-        assert env[f"ANSWERMESH_TARGET_{name.upper()}"] == listening[name]
+    by_name = {service.name: service for service in services}
+    assert env["ANSWERMESH_TARGET_ORCHESTRATOR"] == by_name["orchestrator"].listen
+    for name in ("models", "knowledge", *AGENTS):
+        # A successor may listen at the other one.
+        assert env[f"ANSWERMESH_TARGET_{name.upper()}"] == join_targets([by_name[name].listen, by_name[name].other])
     assert env["ANSWERMESH_DATABASE_URL"] == "postgresql://x"

@@ -22,6 +22,7 @@ from answermesh.errors import Failure
 @click.option(
     "--gguf", type=click.Path(path_type=Path, dir_okay=False), help="Model of the service llm; without it, a small one."
 )
+@click.option("--listen-fd", type=int, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--with-parent", type=int, hidden=True)
 def serve(
@@ -30,6 +31,7 @@ def serve(
     ready_file: Path | None,
     config: Path | None,
     gguf: Path | None,
+    listen_fd: int | None,
     ready_fd: int | None,
     with_parent: int | None,
 ) -> None:
@@ -53,7 +55,7 @@ def serve(
             die_with_parent(with_parent)
         settings = load(config)
         log_to_stderr(service, settings.log_level)
-        serve_one(service, listen, settings, ready_file=ready_file, ready_fd=ready_fd, gguf=gguf)
+        serve_one(service, listen, settings, ready_file=ready_file, ready_fd=ready_fd, gguf=gguf, listen_fd=listen_fd)
     except Failure as failure:
         tell(failure)
         # Not the code of a mesh that cannot be reached: this is a part of one.

@@ -41,7 +41,7 @@ SETTLE_S = 5.0
 RETURN_S = 10.0
 STOPPING = "The orchestrator is stopping; another goes on. Watch the query again."
 # How long queries may go on here when the process is to stop, before they are left to others.
-DRAIN_S = 2.5
+DRAIN_S = 4.0
 # How long ending a query that was stopped may take.
 STOP_S = 10.0
 
@@ -94,13 +94,20 @@ class Desk:
         self._wanted = asyncio.Event()
         # Whether queries may wait that there was no room for.
         self._more_wait = True
-        self._stopping = False
+        # Whether nothing more is taken up, and whether all was left to others.
+        self._draining = False
+        self._closed = False
         self._emptied = asyncio.Event()
+        self._may_start = asyncio.Event()
 
     @property
-    def stopping(self) -> bool:
-        """Whether the process is to stop: its queries are not cancelled, others will go on with them."""
-        return self._stopping
+    def closed(self) -> bool:
+        """Whether all queries were left to others: they are not cancelled when their streams end."""
+        return self._closed
+
+    async def until_ready(self) -> None:
+        """Wait, for some seconds after the start at most, until the agents are known."""
+        await self._may_start.wait()
 
     async def ask(self, query: Query, remaining_s: float | None, *, linger_s: float = 0.0) -> None:
         """Accept a query that ends with its caller, and start on it at once.
@@ -153,6 +160,7 @@ class Desk:
             keeping = self._tasks.create_task(self._keeping.run(), name="lease")
             try:
                 await self._settled()
+                self._may_start.set()
                 while True:
                     self._dismiss()
                     await self._claim()
@@ -174,7 +182,7 @@ class Desk:
 
     def _admitted(self, query: Query) -> Wiring:
         """How to answer a query, if there is room for it."""
-        if self._stopping:
+        if self._closed:
             raise Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.", retry_after_s=0.0)
         if self._room() <= 0:
             message = f"{MAX_RUNNING} queries are being answered, the most at once; try again soon."
@@ -191,8 +199,7 @@ class Desk:
 
     async def drain(self) -> None:
         """Take up nothing more, let queries end for a moment, and leave the rest to others as it is."""
-        self._stopping = True
-        self._wanted.set()
+        self._draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 while self._running:
@@ -203,7 +210,8 @@ class Desk:
 
     async def _close(self) -> None:
         """Leave all that is being answered to others, as it is."""
-        self._stopping = True
+        self._draining = self._closed = True
+        self._may_start.set()
         for query_id in self._running:
             self._leave(query_id, STOPPING)
         if tasks := [running.task for running in self._running.values()]:
@@ -219,7 +227,7 @@ class Desk:
         running.run.stop(failure)
 
     async def _claim(self) -> None:
-        if self._stopping:
+        if self._draining:
             return
         room = self._room()
         lapsed = self._keeping.may_judge

@@ -52,6 +52,7 @@ class QueryService(QueryServiceServicer):
         query_id = query.name.removeprefix("queries/")
         linger_s = _linger_s(request.linger)
         ended = named = False
+        await self._desk.until_ready()
         try:
             if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
                 # There is nothing that the reader could come back to.
@@ -71,7 +72,7 @@ class QueryService(QueryServiceServicer):
                         yield pb.AskResponse(event=together[0], more=together[1:])
         finally:
             # A reader that has seen no event cannot come back: it has not learnt the query's name.
-            if not (ended or self._desk.stopping or (linger_s and named)):
+            if not (ended or self._desk.closed or (linger_s and named)):
                 self._desk.cancel(query_id, Failure(Reason.CANCELLED, "Its reader hung up."))
 
     async def CreateQuery(

@@ -39,7 +39,10 @@ class Replica:
         # Runs that have begun and are not over.
         self.outstanding = 0
         self._channel = open_channel(target)
+        self._tasks = tasks
         self._shared = SharedStream(self._channel, tasks)
+        # Streams to a server that is about to stop, which still has runs to end; its successor gets the new ones.
+        self._left: set[SharedStream] = set()
         self._brings_card = card is not None
 
     @property
@@ -50,6 +53,9 @@ class Replica:
     def start(self, task: Task, sink: Sink, tasks: asyncio.TaskGroup) -> AgentRun:
         """Begin a run, on the stream that all share if the agent offers that, else on one of its own in `tasks`."""
         if self.card is not None and self.card.multiplexed and not self._shared.refused:
+            if self._shared.draining:
+                self._left = {stream for stream in self._left if stream.draining} | {self._shared}
+                self._shared = SharedStream(self._channel, self._tasks)
             return self._shared.start(task, sink)
         return OwnStream(self._channel, task, sink, tasks)
 
@@ -59,7 +65,8 @@ class Replica:
 
     async def close(self) -> None:
         """Cut off all that it is doing."""
-        self._shared.close()
+        for stream in (self._shared, *self._left):
+            stream.close()
         await self._channel.close()
 
     async def watch(self, changed: Callable[[], None]) -> None:

@@ -81,6 +81,8 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
 
 async def _drain(server: Server, desk: Desk) -> None:
     await server.draining.wait()
+    # Until then, clients that do not know yet still call.
+    await asyncio.sleep(server.drain_wait_s)
     await desk.drain()
 
 

@@ -42,15 +42,14 @@ class Server:
         for all of them on one machine.
         """
         self._listen = listen
-        self._drain_wait_s = drain_wait_s
+        self.drain_wait_s = drain_wait_s
         self._health = health.Health()
         self._edge = Edge(tenant)
-        # Set when clients are told to go elsewhere: streams that would stay open for ever end by it.
+        # Set when clients are told to go elsewhere: streams that would stay open for ever end by it, and what a service
+        # has to hand over, it hands over then.
         self.draining = asyncio.Event()
         self._services: list[str] = []
         self._started = False
-        # Set when drain begins: what a service has to hand over, it hands over then.
-        self.draining = asyncio.Event()
         self._server = grpc.aio.server(
             options=options.server_options(keepalive=keepalive, max_concurrent_streams=max_concurrent_streams)
         )
@@ -103,10 +102,9 @@ class Server:
         """
         self.draining.set()
         self.set_serving(False)
-        self.draining.set()
         try:
             if self._started:
-                await asyncio.sleep(self._drain_wait_s)
+                await asyncio.sleep(self.drain_wait_s)
             self._health.end()
             await self._server.stop(grace_s)
         except asyncio.CancelledError:

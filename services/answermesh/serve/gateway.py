@@ -37,17 +37,25 @@ class Place:
         return f"{self.descriptor}:{self.number}:{self.folder}"
 
 
-async def serve_alone(setup: Setup, listen: str, ready: Callable[[str], None]) -> None:
-    """Serve on an address of its own until SIGTERM or SIGINT; `ready` gets the address. SIGHUP reloads."""
-    bound, address = bind(listen)
+async def serve_alone(setup: Setup, listen: str, ready: Callable[[str], None], descriptor: int | None = None) -> None:
+    """Serve on an address of its own until SIGTERM or SIGINT; `ready` gets the address. SIGHUP reloads.
+
+    With a `descriptor`, the address is that of a socket which the parent bound and holds.
+    """
+    bound, address = bind(listen) if descriptor is None else (_inherited(descriptor), listen)
     await _serve(setup, bound, lambda: ready(address), None)
 
 
 async def serve_worker(setup: Setup, place: Place, listen: str, ready: Callable[[str], None]) -> None:
     """Serve on a socket that the parent bound and holds."""
-    bound = socket.socket(fileno=place.descriptor)
+    shared = Shared(place.folder, place.number)
+    await _serve(setup, _inherited(place.descriptor), lambda: ready(listen), shared)
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    bound = socket.socket(fileno=descriptor)
     bound.setblocking(False)
-    await _serve(setup, bound, lambda: ready(listen), Shared(place.folder, place.number))
+    return bound
 
 
 async def _serve(setup: Setup, bound: socket.socket, ready: Callable[[], None], shared: Shared | None) -> None:

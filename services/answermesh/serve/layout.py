@@ -28,6 +28,11 @@ class Service:
     options: tuple[str, ...] = ()
     # What it is, where there are several of a kind: what `answermesh serve` runs.
     kind: str = ""
+    # Where a successor listens while its predecessor still serves; those who call know both addresses. Where there is
+    # none, the one is stopped before the other starts.
+    other: str = ""
+    # Whether the supervisor holds the listening socket, which a successor then shares.
+    held: bool = False
 
 
 def orchestrators(count: int) -> tuple[str, ...]:
@@ -45,18 +50,18 @@ def services(
     named = dict(zip(orchestrators(len(grpc)), grpc, strict=True))
     return (
         # The slowest to start comes first.
-        (Service("models", _socket(run_dir, "models")),),
-        (Service("knowledge", _socket(run_dir, "knowledge"), (DATABASE,)),),
-        tuple(Service(agent, _socket(run_dir, agent), agents_need) for agent in AGENTS),
+        (_private(run_dir, "models"),),
+        (_private(run_dir, "knowledge", (DATABASE,)),),
+        tuple(_private(run_dir, agent, agents_need) for agent in AGENTS),
         tuple(Service(name, listen, (DATABASE,), kind=ORCHESTRATOR) for name, listen in named.items()),
-        (Service("gateway", http, tuple(named)),),
+        (Service("gateway", http, tuple(named), held=True),),
     )
 
 
 def environ(run_dir: Path, known: Mapping[str, str]) -> dict[str, str]:
     """Settings that tell a service where the others are; `known` holds what it needed."""
     private = ("models", "knowledge", *AGENTS)
-    variables = {f"ANSWERMESH_TARGET_{name.upper()}": _socket(run_dir, name) for name in private}
+    variables = {f"ANSWERMESH_TARGET_{name.upper()}": join_targets(_sockets(run_dir, name)) for name in private}
     if addresses := [address for name, address in known.items() if name.startswith(ORCHESTRATOR)]:
         variables["ANSWERMESH_TARGET_ORCHESTRATOR"] = join_targets(addresses)
     if SETTINGS in known:
@@ -66,5 +71,10 @@ def environ(run_dir: Path, known: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
-def _socket(run_dir: Path, name: str) -> str:
-    return f"unix:{run_dir}/{name}.sock"
+def _private(run_dir: Path, name: str, needs: tuple[str, ...] = ()) -> Service:
+    first, other = _sockets(run_dir, name)
+    return Service(name, first, needs, other=other)
+
+
+def _sockets(run_dir: Path, name: str) -> tuple[str, str]:
+    return f"unix:{run_dir}/{name}.a.sock", f"unix:{run_dir}/{name}.b.sock"

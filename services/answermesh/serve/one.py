@@ -34,16 +34,18 @@ def serve_one(
     ready_file: Path | None,
     ready_fd: int | None,
     gguf: Path | None = None,
+    listen_fd: int | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; the second signal ends the process at once.
 
     When the service is ready, {"address": …} is written to `ready_file`, and the address alone to `ready_fd`.
+    `listen_fd` is a socket that the parent holds, for the gateway.
     Raises Failure where it cannot be started.
     """
     told = ready_teller(service, ready_file, ready_fd)
     match service:
         case "gateway":
-            serving = _serve_gateway(listen, settings, told)
+            serving = _serve_gateway(listen, listen_fd, settings, told)
         case local_llm.SERVICE:
             serving = local_llm.serve_llm(listen, local_llm.model_of(settings, gguf), told)
         case _:
@@ -129,11 +131,11 @@ async def knowledge_with_provider(server: Server, settings: Settings) -> AsyncIt
         yield
 
 
-async def _serve_gateway(listen: str, settings: Settings, ready: Callable[[str], None]) -> None:
+async def _serve_gateway(listen: str, listen_fd: int | None, settings: Settings, ready: Callable[[str], None]) -> None:
     from answermesh.gateway.service import own_setup
     from answermesh.serve.gateway import serve_alone
 
-    await serve_alone(own_setup(settings.target("orchestrator")), listen, ready)
+    await serve_alone(own_setup(settings.target("orchestrator")), listen, ready, listen_fd)
 
 
 async def _failing_plainly(work: Coroutine[None, None, None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,11 +29,22 @@ class Process:
 
     @classmethod
     async def start(
-        cls, service: str, listen: str, options: Sequence[str], environ: Mapping[str, str], log: Path
+        cls,
+        service: str,
+        listen: str,
+        options: Sequence[str],
+        environ: Mapping[str, str],
+        log: Path,
+        held: socket.socket | None = None,
     ) -> Process:
-        """Start `answermesh serve SERVICE`. Raises OSError where the system has no room for a process."""
+        """Start `answermesh serve SERVICE`, on a socket that this process holds if there is one.
+
+        Raises OSError where the system has no room for a process.
+        """
+        inherited = [] if held is None else [held.fileno()]
+        place = [word for descriptor in inherited for word in ("--listen-fd", str(descriptor))]
         with _opened(log) as output:
-            return await cls.run(["serve", service, "--listen", listen, *options], environ, output)
+            return await cls.run(["serve", service, "--listen", listen, *place, *options], environ, output, inherited)
 
     @classmethod
     async def run(

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from answermesh.serve.claim import claimed
 from answermesh.serve.failures import first_failure
 from answermesh.serve.mesh_file import RunningMesh
 from answermesh.serve.readiness import wait_until_well
-from answermesh.serve.stopping import stop_signals
+from answermesh.serve.stopping import reload_signal, stop_signals
 from answermesh.serve.supervisor import Supervisor
 
 # From the first process to the last agent's first heartbeat, on a machine that is busy with something else.
@@ -96,10 +96,8 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
                         group.create_task(_settings(plan, run_dir, supervisor)),
                     ]
                 )
-            started += [
-                [group.create_task(supervisor.keep(service)) for service in services]
-                for services in layout.services(run_dir, plan.http, plan.grpc, agents_need)
-            ]
+            services = layout.services(run_dir, plan.http, plan.grpc, agents_need)
+            started += [[group.create_task(supervisor.keep(service)) for service in some] for some in services]
             try:
                 http = await supervisor.address("gateway")
                 grpc = [await supervisor.address(name) for name in layout.orchestrators(len(plan.grpc))]
@@ -110,7 +108,7 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
                 with _announced(mesh, plan):
                     listener.ready(mesh, time.monotonic() - started_s)
                     # Until cancelled, or until a task of the group fails.
-                    await asyncio.get_running_loop().create_future()
+                    await _roll_when_told(supervisor, services)
             finally:
                 for tasks in reversed(started):
                     for task in tasks:
@@ -118,6 +116,15 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
                     await asyncio.wait(tasks)
     except BaseExceptionGroup as errors:
         raise first_failure(errors) from errors
+
+
+async def _roll_when_told(supervisor: Supervisor, services: Sequence[Sequence[layout.Service]]) -> None:
+    """Replace all services, one after the other, whenever SIGHUP comes; they read their settings anew."""
+    with reload_signal() as told:
+        while True:
+            await told.wait()
+            told.clear()
+            await supervisor.roll(services)
 
 
 async def _fetch(settings: Settings, listener: Listener) -> None:
