@@ -313,3 +313,19 @@ async def test_a_bad_search_is_refused_with_its_field(
         await knowledge.documents.SearchPassages(request_, timeout=30)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert [field.path for field in failure_from(caught.value).fields] == [path]
+
+
+async def test_a_passage_leads_to_the_document_about_what_it_names(knowledge: Knowledge) -> None:
+    await knowledge.create("film.txt", "The composer of Silent Harbour was Ada Quill.")
+    await knowledge.create("quill.md", "# Ada Quill (composer)\n\nBorn 1870 at Lisbon.")
+    for number in range(8):
+        await knowledge.create(f"other{number}.txt", f"A composer born in {1900 + number}.")
+    question = "Where was the composer of Silent Harbour born?"
+    never = pb.SearchPassagesRequest.RERANK_NEVER
+    with_links = [one.uri for one in await knowledge.search(question, page_size=4, rerank=never)]
+    without = await knowledge.search(question, page_size=4, rerank=never, links=pb.SearchPassagesRequest.LINKS_IGNORE)
+    assert with_links[0] == without[0].uri == "film.txt"
+    assert "quill.md" in with_links
+    assert "quill.md" not in [one.uri for one in without]
+    only = await knowledge.search(question, documents=[without[0].document])
+    assert {one.uri for one in only} == {"film.txt"}

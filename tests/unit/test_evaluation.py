@@ -14,7 +14,7 @@ from answermesh.errors import Failure
 from answermesh.evaluation.rankings import measures
 from answermesh.evaluation.records import Runs
 from answermesh.evaluation.running import limited
-from answermesh.evaluation.sets import corpus, rows, sets
+from answermesh.evaluation.sets import corpus, pools, rows, sets
 from answermesh.evaluation.statistics import difference, mean_of, pooled_of
 from answermesh.evaluation.suite import Item, Record, Task
 from answermesh.evaluation.suites import NAMES, suite
@@ -139,3 +139,15 @@ def test_each_suite_says_what_it_is(name: str, tmp_path: Path) -> None:
     assert one.about.endswith(".")
     assert one.headline
     assert list(one.tasks(tmp_path)) == []
+
+
+def test_a_smaller_corpus_is_named_by_a_field_that_is_true(tmp_path: Path) -> None:
+    lines = [{"id": "a", "text": "x", "core": True}, {"id": "b", "text": "y", "core": False}, {"id": "c", "text": "z"}]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"id": "q", "text": "?", "gold_ids": ["a", "b"]}))
+    assert pools(tmp_path) == {"core": frozenset({"a"})}
+    small = corpus(tmp_path, keep=frozenset({"a"}))
+    assert [one.uri for one in small.documents()] == ["a"]
+    assert small.key != corpus(tmp_path).key
+    # The one query needs a document that the smaller corpus lacks.
+    assert [task.name for task in suite("graph").tasks(tmp_path)] == [tmp_path.name]

@@ -10,11 +10,15 @@ from answermesh.knowledge.fusion import (
     COSINE_POINTS,
     MAX_RERANKED,
     NEAR_POINTS,
+    SEED_RANGE_POINTS,
     Candidate,
+    Link,
     contenders,
+    followed,
     fuse,
     is_question,
     reranked,
+    seeds,
     spread,
 )
 
@@ -87,3 +91,19 @@ def test_a_passage_on_the_other_half_of_the_question_comes_before_a_second_one_o
 )
 def test_questions_are_told_from_keywords(query: str, expected: bool) -> None:
     assert is_question(query) is expected
+
+
+def test_the_best_are_followed_the_more_the_nearer_they_are_to_the_first() -> None:
+    weights = seeds({1: 50.0, 2: 45.0, 3: 50 - SEED_RANGE_POINTS, 4: 49.0, 5: 49.0}, [1, 2, 3, 4, 5])
+    assert weights == {1: 1.0, 2: pytest.approx(1 - 5 / SEED_RANGE_POINTS)}
+    assert seeds({}, []) == {}
+
+
+def test_a_link_lifts_a_passage_but_never_above_the_one_that_leads_there() -> None:
+    points = {1: 50.0, 2: 30.0, 3: 45.0, 4: 60.0}
+    links = [Link(1, 2, 1.0), Link(1, 2, 0.1), Link(1, 3, 1.0), Link(1, 4, 1.0)]
+    raised = followed(points, {1: 1.0}, links)
+    assert raised[2] == 42.0
+    assert 45 < raised[3] < 50
+    assert raised[4] == 60.0
+    assert points[2] == 30.0

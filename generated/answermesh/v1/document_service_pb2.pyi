@@ -384,16 +384,46 @@ class SearchPassagesRequest(_message.Message):
     RERANK_NEVER: SearchPassagesRequest.Rerank.ValueType  # 3
     """Never; the fastest."""
 
+    class _Links:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _LinksEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SearchPassagesRequest._Links.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        LINKS_UNSPECIFIED: SearchPassagesRequest._Links.ValueType  # 0
+        """The same as LINKS_AUTO."""
+        LINKS_AUTO: SearchPassagesRequest._Links.ValueType  # 1
+        """For questions, not for bare keywords."""
+        LINKS_FOLLOW: SearchPassagesRequest._Links.ValueType  # 2
+        """Always."""
+        LINKS_IGNORE: SearchPassagesRequest._Links.ValueType  # 3
+        """Never."""
+
+    class Links(_Links, metaclass=_LinksEnumTypeWrapper):
+        """Links is whether passages are also found by where others lead: to what the names in them are about."""
+
+    LINKS_UNSPECIFIED: SearchPassagesRequest.Links.ValueType  # 0
+    """The same as LINKS_AUTO."""
+    LINKS_AUTO: SearchPassagesRequest.Links.ValueType  # 1
+    """For questions, not for bare keywords."""
+    LINKS_FOLLOW: SearchPassagesRequest.Links.ValueType  # 2
+    """Always."""
+    LINKS_IGNORE: SearchPassagesRequest.Links.ValueType  # 3
+    """Never."""
+
     QUERY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     RERANK_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What to look for, 1-4000 characters that are not all white space."""
     page_size: _builtins.int
     """Passages to return at most, 1-100; 0 means 10, more than 100 means 100, less than 0 is INVALID_FIELD."""
     rerank: Global___SearchPassagesRequest.Rerank.ValueType
     """Whether the cross-encoder reads the best passages again."""
+    links: Global___SearchPassagesRequest.Links.ValueType
+    """Whether the links of the best passages are followed, which finds the second step of a question in two steps."""
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Documents to search, `documents/{document}`, at most 100; empty means all."""
@@ -405,10 +435,11 @@ class SearchPassagesRequest(_message.Message):
         page_size: _builtins.int = ...,
         documents: _abc.Iterable[_builtins.str] | None = ...,
         rerank: Global___SearchPassagesRequest.Rerank.ValueType = ...,
+        links: Global___SearchPassagesRequest.Links.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "page_size", b"page_size", "query", b"query", "rerank", b"rerank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "links", b"links", "page_size", b"page_size", "query", b"query", "rerank", b"rerank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,11 +201,14 @@ class Client:
         limit: int = 10,
         documents: Sequence[str] = (),
         rerank: v1.SearchPassagesRequestRerank | None = None,
+        links: v1.SearchPassagesRequestLinks | None = None,
     ) -> list[v1.Passage]:
         """The passages most relevant to `query`, best first, 1-100 of them."""
         request = v1.SearchPassagesRequest(query, limit, list(documents))
         if rerank is not None:
             request.rerank = rerank
+        if links is not None:
+            request.links = links
         return (await self._call(lambda door: door.documents.search_passages(request))).passages
 
     # The graph

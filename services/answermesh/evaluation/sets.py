@@ -3,7 +3,7 @@
 A set is a folder with `corpus.jsonl` and `queries.jsonl`, or `claims.jsonl`, each perhaps with `.gz`; one JSON object a
 line:
 
-    corpus    {id, text, title?}
+    corpus    {id, text, title?}; a field that is true for some rows names a smaller corpus, see `pools`
     queries   {id, text, gold_ids, qrels?, answers?, answerable?, type?}
     claims    {id, claim, label, evidence: [text, …]}
 
@@ -74,6 +74,16 @@ def corpus(folder: Path, *, name: str = "", keep: frozenset[str] | None = None) 
         digest.update(one.encode() + b"\0")
     size = len(keep) if keep is not None else len(rows(folder, "corpus"))
     return Corpus(f"{name or folder.name}-{digest.hexdigest()[:_KEY_CHARS]}", partial(_sources, folder, keep), size)
+
+
+def pools(folder: Path) -> dict[str, frozenset[str]]:
+    """Smaller corpora within a set's: for each field of its rows that is true or false, the ids of those with true."""
+    found: dict[str, set[str]] = {}
+    for row in rows(folder, "corpus"):
+        for field, value in row.items():
+            if value is True:
+                found.setdefault(field, set()).add(row["id"])
+    return {field: frozenset(ids) for field, ids in found.items()}
 
 
 def _sources(folder: Path, keep: frozenset[str] | None) -> Iterable[Source]:

@@ -109,5 +109,8 @@ class DocumentService(DocumentServiceServicer):
         rerank = request.rerank
         if rerank != pb.SearchPassagesRequest.RERANK_ALWAYS and not is_question(query):
             rerank = pb.SearchPassagesRequest.RERANK_NEVER
-        passages = await self._search.find(query, limit, documents, rerank)
+        links = request.links == pb.SearchPassagesRequest.LINKS_FOLLOW or (
+            request.links != pb.SearchPassagesRequest.LINKS_IGNORE and is_question(query)
+        )
+        passages = await self._search.find(query, limit, documents, rerank, links=links)
         return pb.SearchPassagesResponse(passages=passages)

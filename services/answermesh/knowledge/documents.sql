@@ -22,10 +22,11 @@ FROM documents WHERE $1::text IS NULL OR uri > $1 ORDER BY uri LIMIT $2;
 
 -- name: put_document
 -- Store a document, or replace what is stored of it; its first import stays its create_time.
-INSERT INTO documents AS d (document_id, uri, title, media_type, size_bytes, content_hash, fingerprint, text, character_count, passage_count)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO documents AS d
+    (document_id, uri, title, media_type, size_bytes, content_hash, fingerprint, text, character_count, passage_count, title_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (tenant_id, document_id) DO UPDATE SET
-    title = excluded.title, media_type = excluded.media_type, size_bytes = excluded.size_bytes, content_hash = excluded.content_hash,
+    title = excluded.title, title_key = excluded.title_key, media_type = excluded.media_type, size_bytes = excluded.size_bytes, content_hash = excluded.content_hash,
     fingerprint = excluded.fingerprint, text = excluded.text, character_count = excluded.character_count,
     passage_count = excluded.passage_count, update_time = now()
 RETURNING document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time;

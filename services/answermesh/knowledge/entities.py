@@ -91,6 +91,7 @@ _SKIPPED = re.compile(
     r"\]\([^()\s]{0,2000}\)|https?://[^\s)>\]]{1,2000}|<[A-Za-z/!][^<>\n]{0,500}>|\{\{[^{}\n]{0,300}\}\}|^\[[^\]\n]{1,200}\]:.{0,2000}$",
     re.MULTILINE,
 )
+_ADDITION = re.compile(r"\s{0,9}\([^()]{0,200}\)\s{0,9}$")
 _SPACES = re.compile(r"\s+")
 _MAX_WORDS = 5
 
@@ -100,6 +101,11 @@ def normalize(text: str) -> str:
     folded = _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip(" \"'“”‘’`*.,;:").casefold()
     folded = folded.removesuffix("()").removesuffix("'s").removesuffix("’s")
     return folded.lstrip("-") or folded
+
+
+def title_key(title: str) -> str:
+    """The key of what a document of that title is about: "David Bradley (director)" is about David Bradley."""
+    return normalize(_ADDITION.sub("", title))
 
 
 def extract(text: str) -> list[Mention]:

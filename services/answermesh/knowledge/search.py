@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
 
 from answermesh.errors import Failure
 from answermesh.knowledge.embedder import Embedder
-from answermesh.knowledge.fusion import MAX_RERANKED, Candidate, contenders, fuse, reranked, spread
+from answermesh.knowledge.entities import normalize
+from answermesh.knowledge.fusion import (
+    MAX_RERANKED,
+    Candidate,
+    Link,
+    contenders,
+    followed,
+    fuse,
+    reranked,
+    seeds,
+    spread,
+)
 from answermesh.knowledge.ids import document_name, passage_name
 from answermesh.knowledge.storing import indexed_text
 from answermesh.rpc.deadline import fail_after
 from answermesh.rpc.tenancy import current_tenant
-from answermesh.store import Record, Store, statements
+from answermesh.store import Record, Store, Transaction, statements
 from answermesh.v1.document_service_pb2 import SearchPassagesRequest
-from answermesh.v1.finding_pb2 import Passage, Span
+from answermesh.v1.finding_pb2 import Entity, Passage, Span
 from answermesh.v1.model_service_pb2 import ScoreRequest
 
 if TYPE_CHECKING:
@@ -29,6 +41,10 @@ SQL = statements("answermesh.knowledge", "search")
 
 # Passages that each search contributes at least.
 _CANDIDATES = 30
+# Links that are looked at, the strongest first.
+_MAX_LINKS = 60
+# Entities that stand beside everything.
+_LEADING_NOWHERE = (Entity.TYPE_QUANTITY, Entity.TYPE_TIME)
 # The models' part of a search. Beyond it the search goes on without them.
 _MODELS_TIMEOUT_S = 10.0
 
@@ -46,40 +62,38 @@ class Search:
         self._embedder = embedder
         self._models = models
 
-    async def find(self, query: str, limit: int, documents: Sequence[str], rerank: Rerank.ValueType) -> list[Passage]:
+    async def find(
+        self, query: str, limit: int, documents: Sequence[str], rerank: Rerank.ValueType, *, links: bool
+    ) -> list[Passage]:
         """At most `limit` passages, best first, of all documents or of those ids.
 
         RERANK_AUTO reads again only what could take the first place, RERANK_ALWAYS the best whatever their points.
-        Raises Failure(DATABASE_UNAVAILABLE | DEADLINE_EXCEEDED).
+        `links` is whether to look where the best lead. Raises Failure(DATABASE_UNAVAILABLE | DEADLINE_EXCEEDED).
         """
-        rows = await self._candidates(query, limit, list(documents) or None)
-        fused = fuse([_candidate(row) for row in rows.values()])
-        points = [one for _, one in fused]
-        passages = [_passage(rows[candidate.passage_id], candidate, one) for candidate, one in fused]
-        match rerank:
-            case SearchPassagesRequest.RERANK_NEVER:
-                count = 0
-            case SearchPassagesRequest.RERANK_ALWAYS:
-                count = MAX_RERANKED
-            case _:
-                count = contenders(points)
-        if count:
-            await self._rerank(query, passages[:count])
-        if any(passage.scores.HasField("rerank") for passage in passages):
-            for passage in passages:
-                logit = passage.scores.rerank if passage.scores.HasField("rerank") else None
-                passage.score = reranked(passage.score, logit)
-        order = spread([candidate for candidate, _ in fused], [passage.score for passage in passages])
-        return [passages[position] for position in order[:limit]]
+        asked = await self._asked(query, limit, list(documents) or None)
+        fused = fuse(asked.candidates())
+        logits = await self._logits(asked, [one.passage_id for one, _ in fused[: _reads(rerank, fused)]])
+        points = {one.passage_id: _points(one, value, logits) for one, value in fused}
+        ranked = _ranked(asked.candidates(), points)
+        if links:
+            weights = seeds({one.passage_id: value for one, value in fused}, ranked)
+            found = await self._linked(asked, weights)
+            fused = fuse(asked.candidates())
+            points = {one.passage_id: _points(one, value, logits) for one, value in fused}
+            points = followed(points, weights, found)
+            ranked = _ranked(asked.candidates(), points)
+        own = {one.passage_id: value for one, value in fused}
+        return [_passage(asked.rows[one], own[one], points[one], logits.get(one)) for one in ranked[:limit]]
 
-    async def _candidates(self, query: str, limit: int, documents: list[str] | None) -> dict[int, Record]:
-        """What either search has found, by id."""
+    async def _asked(self, query: str, limit: int, documents: list[str] | None) -> _Asked:
+        """What either search has found."""
         count = max(limit, _CANDIDATES)
         async with asyncio.TaskGroup() as group:
             lexical = group.create_task(self._lexical(query, documents, count))
             embedding = group.create_task(self._embedded(query))
             # Awaited within: see uploads.
             ids, (vector, model) = await lexical, await embedding
+        asked = _Asked(query, documents, vector, model, {})
         async with self._store.transaction(current_tenant()) as tx:
             if vector is not None and documents:
                 nearest = await tx.fetch(SQL.find_nearest_within, vector, model, count, documents)
@@ -88,9 +102,18 @@ class Search:
                 nearest = await tx.fetch(SQL.find_nearest, vector, model, count)
             else:
                 nearest = []
-            wanted = list(dict.fromkeys([*ids, *(row["passage_id"] for row in nearest)]))
-            rows = await tx.fetch(SQL.get_candidates, wanted, query, vector, model) if wanted else []
-        return {row["passage_id"]: row for row in rows}
+            await asked.get(tx, [*ids, *(row["passage_id"] for row in nearest)])
+        return asked
+
+    async def _linked(self, asked: _Asked, weights: Mapping[int, float]) -> list[Link]:
+        """Where these passages lead; what is there is among the rows then."""
+        if not weights:
+            return []
+        async with self._store.transaction(current_tenant()) as tx:
+            said = f" {normalize(asked.query.rstrip('?'))} "
+            rows = await tx.fetch(SQL.find_linked, list(weights), said, list(_LEADING_NOWHERE), _MAX_LINKS)
+            await asked.get(tx, [row["passage_id"] for row in rows])
+        return [Link(*row.values()) for row in rows if row["passage_id"] in asked.rows]
 
     async def _lexical(self, query: str, documents: list[str] | None, limit: int) -> list[int]:
         async with self._store.transaction(current_tenant()) as tx:
@@ -107,17 +130,64 @@ class Search:
             _log.warning("Searching by words only, since the query could not be embedded: %s", _cause(error))
             return None, ""
 
-    async def _rerank(self, query: str, passages: Sequence[Passage]) -> None:
-        """Give the passages the cross-encoder's logits."""
-        texts = [indexed_text(passage.document_title, passage.headings, passage.text) for passage in passages]
+    async def _logits(self, asked: _Asked, ids: Sequence[int]) -> dict[int, float]:
+        """What the cross-encoder says of these passages; nothing where it does not answer."""
+        if not ids:
+            return {}
+        rows = [asked.rows[one] for one in ids]
+        texts = [indexed_text(row["title"], row["headings"] or [], row["text"]) for row in rows]
         try:
             async with fail_after(_MODELS_TIMEOUT_S):
-                response = await self._models.Score(ScoreRequest(query=query, texts=texts))
+                response = await self._models.Score(ScoreRequest(query=asked.query, texts=texts))
         except (Failure, grpc.aio.AioRpcError) as error:
             _log.warning("Not reranked: %s", _cause(error))
-            return
-        for passage, logit in zip(passages, response.scores, strict=True):
-            passage.scores.rerank = logit
+            return {}
+        return dict(zip(ids, response.scores, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query, and the rows of all passages that were found for it, by id."""
+
+    query: str
+    documents: list[str] | None
+    vector: list[float] | None
+    model: str
+    rows: dict[int, Record]
+
+    async def get(self, tx: Transaction, ids: Sequence[int]) -> None:
+        """Read passages that are not among the rows yet; those of other documents are left out."""
+        missing = [one for one in dict.fromkeys(ids) if one not in self.rows]
+        found = await tx.fetch(SQL.get_candidates, missing, self.query, self.vector, self.model) if missing else []
+        self.rows.update(
+            (row["passage_id"], row) for row in found if self.documents is None or row["document_id"] in self.documents
+        )
+
+    def candidates(self) -> list[Candidate]:
+        return [
+            Candidate(one, dict(zip(row["terms"] or (), row["weights"] or (), strict=True)), row["similarity"])
+            for one, row in self.rows.items()
+        ]
+
+
+def _reads(rerank: Rerank.ValueType, fused: Sequence[tuple[Candidate, float]]) -> int:
+    match rerank:
+        case SearchPassagesRequest.RERANK_NEVER:
+            return 0
+        case SearchPassagesRequest.RERANK_ALWAYS:
+            return MAX_RERANKED
+        case _:
+            return contenders([value for _, value in fused])
+
+
+def _points(candidate: Candidate, fused: float, logits: Mapping[int, float]) -> float:
+    return reranked(fused, logits.get(candidate.passage_id)) if logits else fused
+
+
+def _ranked(candidates: Sequence[Candidate], points: Mapping[int, float]) -> list[int]:
+    by_points = sorted(candidates, key=lambda one: (-points[one.passage_id], one.passage_id))
+    order = spread(by_points, [points[one.passage_id] for one in by_points])
+    return [by_points[position].passage_id for position in order]
 
 
 def passage_of(row: Record) -> Passage:
@@ -134,15 +204,11 @@ def passage_of(row: Record) -> Passage:
     )
 
 
-def _candidate(row: Record) -> Candidate:
-    words = dict(zip(row["terms"] or (), row["weights"] or (), strict=True))
-    return Candidate(row["passage_id"], words, row["similarity"])
-
-
-def _passage(row: Record, candidate: Candidate, points: float) -> Passage:
+def _passage(row: Record, fused: float, points: float, logit: float | None) -> Passage:
     passage = passage_of(row)
     passage.score = points
-    passage.scores.CopyFrom(Passage.Scores(lexical=candidate.lexical, vector=candidate.similarity or 0.0, fused=points))
+    lexical = sum(row["weights"] or ())
+    passage.scores.CopyFrom(Passage.Scores(lexical=lexical, vector=row["similarity"] or 0.0, fused=fused, rerank=logit))
     return passage
 
 

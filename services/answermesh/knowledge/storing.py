@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from answermesh.knowledge.entities import title_key
 from answermesh.knowledge.ids import entity_id
 from answermesh.knowledge.reading import Reading
 from answermesh.store import Record, Transaction, statements
@@ -62,6 +63,7 @@ async def store(tx: Transaction, document: Prepared) -> tuple[Record, bool]:
         reading.text,
         len(reading.text),
         len(reading.passages),
+        title_key(document.title),
     )
     assert row is not None
     passage_ids = [0] * len(reading.passages)

@@ -10,6 +10,7 @@ from answermesh.evaluation.suite import Suite
 # Name → module and class.
 _SUITES = {
     "retrieval": "answermesh.evaluation.suites.retrieval:Retrieval",
+    "graph": "answermesh.evaluation.suites.graph:Graph",
 }
 NAMES = tuple(_SUITES)
 

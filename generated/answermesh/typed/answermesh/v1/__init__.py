@@ -249,6 +249,24 @@ class SearchPassagesRequestRerank(betterproto.Enum):
     """Never; the fastest."""
 
 
+class SearchPassagesRequestLinks(betterproto.Enum):
+    """
+    Links is whether passages are also found by where others lead: to what the names in them are about.
+    """
+
+    LINKS_UNSPECIFIED = 0
+    """The same as LINKS_AUTO."""
+
+    LINKS_AUTO = 1
+    """For questions, not for bare keywords."""
+
+    LINKS_FOLLOW = 2
+    """Always."""
+
+    LINKS_IGNORE = 3
+    """Never."""
+
+
 class ErrorReason(betterproto.Enum):
     """
     Reason is the closed list of causes. Each has one gRPC code, and so one HTTP status.
@@ -1414,6 +1432,11 @@ class SearchPassagesRequest(betterproto.Message):
 
     rerank: "SearchPassagesRequestRerank" = betterproto.enum_field(4)
     """Whether the cross-encoder reads the best passages again."""
+
+    links: "SearchPassagesRequestLinks" = betterproto.enum_field(5)
+    """
+    Whether the links of the best passages are followed, which finds the second step of a question in two steps.
+    """
 
 
 @dataclass(eq=False, repr=False)
