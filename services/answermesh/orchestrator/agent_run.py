@@ -59,3 +59,6 @@ class AgentRun(Protocol):
 
     def cancel(self) -> None:
         """Stop it; its sink hears nothing more, not even that it is over."""
+
+    def fail(self, failure: Failure) -> None:
+        """Stop it, and let its sink hear that it is over, for that reason."""

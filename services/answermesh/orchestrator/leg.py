@@ -1,4 +1,8 @@
-"""One agent's part in a query: its runs, one after the other, until one ends it."""
+"""One agent's part in a query: its runs, one after the other or two at once, until one ends it.
+
+A run that fails so that another may pass is made again elsewhere; one that is slower than nearly all gets a second one
+beside it, and whichever finds something first is kept. The budget bounds both.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from answermesh.orchestrator.agent_run import Refused, Sink, Task
 from answermesh.orchestrator.flow import Flow
 from answermesh.orchestrator.link import Begun, Link
 from answermesh.orchestrator.plan import Step
+from answermesh.orchestrator.replica import Replica
 from answermesh.v1.agent_service_pb2 import RunRequest
 from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.query_pb2 import UsageRecord
@@ -46,7 +51,15 @@ class Leg:
     """Begun once; ends by telling the query, or by being stopped."""
 
     def __init__(
-        self, step: Step, start: RunRequest.Start, link: Link, flow: Flow, whole: Whole, tasks: asyncio.TaskGroup
+        self,
+        step: Step,
+        start: RunRequest.Start,
+        link: Link,
+        flow: Flow,
+        whole: Whole,
+        tasks: asyncio.TaskGroup,
+        *,
+        idempotent: bool,
     ) -> None:
         self._step = step
         self._start = start
@@ -54,72 +67,93 @@ class Leg:
         self._flow = flow
         self._whole = whole
         self._tasks = tasks
+        self._idempotent = idempotent
         self._loop = asyncio.get_running_loop()
-        self._deadline_s = self._loop.time() + step.timeout_s
+        self._begun_s = self._loop.time()
+        self._deadline_s = self._begun_s + step.timeout_s
         # Until when an agent may work, by its own count.
         self._until_s = self._deadline_s
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []
         self._attempt = 0
-        self._current: _Try | None = None
+        # Runs that go on: one, or two of which the first to find something is kept.
+        self._tries: list[_Try] = []
+        self._chosen: _Try | None = None
+        # Where runs failed, to be passed by as long as there is another.
+        self._failed_at: set[Replica] = set()
         self._again: asyncio.Task[None] | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether `room` would wait."""
-        return self._current is not None and self._current.begun.run.is_full
+        return any(one.begun.run.is_full for one in self._tries)
 
     async def room(self) -> None:
         """Wait while the agent is behind with what it was given."""
-        if self._current is not None:
-            await self._current.begun.run.room()
+        for one in list(self._tries):
+            await one.begun.run.room()
 
     def begin(self, query_ends_s: float) -> None:
         """Start the first run. Beyond `query_ends_s`, of the loop's clock, the query itself sees to the end."""
         if self._deadline_s < query_ends_s:
-            self._timer = self._loop.call_at(self._deadline_s, self._expire)
+            self._timers.append(self._loop.call_at(self._deadline_s, self._expire))
         self._until_s = min(self._deadline_s, query_ends_s + GRACE_S)
+        self._link.budget.begun()
+        if self._idempotent and len(self._link.replicas) > 1 and (p95_s := self._link.first_words.p95_s) is not None:
+            self._timers.append(self._loop.call_later(p95_s, self._hedge))
         self._try()
 
     def give(self, findings: Iterable[Finding]) -> None:
         """Hand findings on to the agent; between two runs, the flow keeps them for the next."""
-        if self._current is not None:
-            self._current.begun.run.give(findings)
+        for one in self._tries:
+            one.begun.run.give(findings)
 
     def finish(self) -> None:
         """Nothing more comes."""
-        if self._current is not None:
-            self._current.begun.run.finish()
+        for one in self._tries:
+            one.begun.run.finish()
 
     def stop(self) -> None:
         """Cancel all that is going on. Nothing is told of it."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._end_timers()
         if self._again is not None:
             self._again.cancel()
-        if (current := self._current) is not None:
-            self._current = None
-            current.begun.run.cancel()
-            self._link.over(current.begun)
+        for one in list(self._tries):
+            self._cancel(one)
 
     def over(self, which: _Try, failure: Failure | None) -> None:
         """A run ended by itself."""
-        self._link.over(which.begun)
-        if which is not self._current:
+        if which not in self._tries:
             return
-        self._current = None
+        self._tries.remove(which)
+        self._link.over(which.begun, failure)
         if isinstance(failure, Refused):
             self._run()
             return
+        if failure is not None and self._tries:
+            # The other one goes on.
+            self._failed_at.add(which.begun.replica)
+            return
+        for other in list(self._tries):
+            self._cancel(other)
         failure = self._flow.shortfall(self._step.agent) if failure is None else failure
         if failure is not None and self._flow.may_retry(self._step.agent, failure, self._attempt):
             log.info("%s: %s is tried again: %s", self._start.query, self._step.agent, failure.message)
+            self._failed_at.add(which.begun.replica)
+            self._chosen = None
             self._again = self._tasks.create_task(self._retry(failure), name=f"{self._start.query}/{self._step.agent}")
             return
         self._end(failure)
 
     def heard(self, which: _Try, findings: Sequence[Finding], usage: Sequence[UsageRecord]) -> Room | None:
         """A run said something."""
-        return self._whole.heard(self._step.agent, findings, usage) if which is self._current else None
+        if which not in self._tries:
+            return None
+        if findings and self._chosen is None:
+            self._chosen = which
+            self._link.first_words.add(self._loop.time() - self._begun_s)
+            for other in [one for one in self._tries if one is not which]:
+                self._cancel(other)
+        return self._whole.heard(self._step.agent, findings, usage)
 
     def _try(self) -> None:
         self._attempt += 1
@@ -132,23 +166,42 @@ class Leg:
         backlog, closed = self._flow.replay(agent)
         task = Task(self._start, max(0.0, self._until_s - self._loop.time()), backlog, closed)
         which = _Try(self)
+        avoid = {one.begun.replica for one in self._tries} | self._failed_at
         try:
-            which.begun = self._link.start(task, which, self._tasks)
+            which.begun = self._link.start(task, which, self._tasks, avoid)
         except Failure as failure:
             self._end(failure)
         else:
-            self._current = which
+            self._tries.append(which)
+
+    def _hedge(self) -> None:
+        """The agent takes longer than nearly always: let another replica try too, if that can be paid for."""
+        if self._chosen is not None or len(self._tries) != 1 or self._attempt >= self._step.max_attempts:
+            return
+        there = {self._tries[0].begun.replica}
+        if self._link.has_other(there) and not self._link.budget.take(self._loop.time()):
+            self._try()
 
     async def _retry(self, failure: Failure) -> None:
-        # A channel notices late that its peer is going; without a pause all tries could fall into that moment.
-        await asyncio.sleep(RETRY_PAUSE_S * 2 ** (self._attempt - 1))
-        try:
-            async with asyncio.timeout(RECONNECT_S):
-                await self._link.ready()
-        except TimeoutError:
-            self._end(failure)
-        else:
-            self._try()
+        # With time it fills, and with the runs of other queries.
+        while wait_s := self._link.budget.take(self._loop.time()):  # noqa: ASYNC110
+            await asyncio.sleep(wait_s)
+        if not self._link.has_other(self._failed_at):
+            # A channel notices late that its peer is going; without a pause all tries could fall into that moment.
+            await asyncio.sleep(RETRY_PAUSE_S * 2 ** (self._attempt - 1))
+            self._failed_at.clear()
+            try:
+                async with asyncio.timeout(RECONNECT_S):
+                    await self._link.ready()
+            except TimeoutError:
+                self._end(failure)
+                return
+        self._try()
+
+    def _cancel(self, which: _Try) -> None:
+        self._tries.remove(which)
+        which.begun.run.cancel()
+        self._link.cancelled(which.begun)
 
     def _expire(self) -> None:
         message = f"Agent {self._step.agent!r} took longer than the {self._step.timeout_s:g} s it was given."
@@ -156,9 +209,12 @@ class Leg:
         self._end(Failure(Reason.DEADLINE_EXCEEDED, message))
 
     def _end(self, failure: Failure | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._end_timers()
         self._whole.ended(self._step, failure)
+
+    def _end_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
 
 
 class _Try(Sink):

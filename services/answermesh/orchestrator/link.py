@@ -1,4 +1,4 @@
-"""An agent and its replicas: each run goes to the one that has the least to do."""
+"""An agent and its replicas: each run goes to the one with the least to do, of those that are well."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.agent_run import AgentRun, Sink, Task
+from answermesh.orchestrator.budget import Budget
+from answermesh.orchestrator.first_words import FirstWords
 from answermesh.orchestrator.replica import Replica
 from answermesh.v1.mesh_pb2 import AgentCard
 
@@ -28,21 +30,36 @@ class Link:
     ) -> None:
         self._agent = agent
         self.replicas = [Replica(agent, target, tasks, card) for target in targets]
+        self._loop = asyncio.get_running_loop()
+        self.budget = Budget(self._loop.time())
+        self.first_words = FirstWords()
         self._turn = 0
 
     def start(self, task: Task, sink: Sink, tasks: asyncio.TaskGroup, avoid: Collection[Replica] = ()) -> Begun:
-        """Begin a run, if possible not at a replica of `avoid`. Whoever ends it calls `over`.
+        """Begin a run, if possible not at a replica of `avoid`. Whoever ends or cancels it says so to `over`.
 
         Raises Failure(SERVICE_UNAVAILABLE) where there is no replica.
         """
         replica = self._choose(avoid)
         run = replica.start(task, sink, tasks)
-        replica.outstanding += 1
+        replica.runs.add(run)
+        replica.standing.begun()
         return Begun(run, replica)
 
-    def over(self, begun: Begun) -> None:
-        """A run is over."""
-        begun.replica.outstanding -= 1
+    def over(self, begun: Begun, failure: Failure | None) -> None:
+        """A run ended by itself, well or with a failure."""
+        begun.replica.runs.discard(begun.run)
+        begun.replica.standing.over(failure, self._loop.time())
+
+    def cancelled(self, begun: Begun) -> None:
+        """A run was cancelled."""
+        begun.replica.runs.discard(begun.run)
+        begun.replica.standing.cancelled()
+
+    def has_other(self, avoid: Collection[Replica]) -> bool:
+        """Whether a replica beside these is well."""
+        now_s = self._loop.time()
+        return any(replica not in avoid and _is_well(replica, now_s) for replica in self.replicas)
 
     async def ready(self) -> None:
         """Wait until a replica is connected and serves."""
@@ -56,20 +73,31 @@ class Link:
         """Keep what is known of all replicas true until cancelled."""
         async with asyncio.TaskGroup() as group:
             for replica in self.replicas:
-                group.create_task(replica.watch(changed), name=f"watch {self._agent} at {replica.target}")
+                where = f"{self._agent} at {replica.target}"
+                group.create_task(replica.watch(changed), name=f"watch {where}")
+                alone = self._alone(replica)
+                group.create_task(replica.probe(alone), name=f"probe {where}")
 
     async def close(self) -> None:
         """Cut off all runs."""
         for replica in self.replicas:
             await replica.close()
 
+    def _alone(self, replica: Replica) -> Callable[[], bool]:
+        return lambda: not self.has_other({replica})
+
     def _choose(self, avoid: Collection[Replica]) -> Replica:
         """The replica with the fewest runs among the best there are; those alike take turns."""
         if not self.replicas:
             raise Failure(Reason.SERVICE_UNAVAILABLE, f"Agent {self._agent!r} has no replica.")
-        if len(self.replicas) == 1:
+        count = len(self.replicas)
+        if count == 1:
             return self.replicas[0]
         self._turn += 1
-        count = len(self.replicas)
+        now_s = self._loop.time()
         order = [self.replicas[(self._turn + step) % count] for step in range(count)]
-        return min(order, key=lambda r: (not r.serving or r.draining, r in avoid, r.outstanding))
+        return min(order, key=lambda r: (not _is_well(r, now_s), r in avoid, len(r.runs)))
+
+
+def _is_well(replica: Replica, now_s: float) -> bool:
+    return replica.serving and not replica.draining and not replica.hangs and replica.standing.may_run(now_s)

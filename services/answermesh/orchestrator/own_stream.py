@@ -48,6 +48,10 @@ class OwnStream:
         self._outbox.drop()
         self._listening.cancel()
 
+    def fail(self, failure: Failure) -> None:
+        self.cancel()
+        self._sink.over(failure)
+
     async def _listen(self) -> None:
         try:
             await self._run()

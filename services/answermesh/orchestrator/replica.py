@@ -1,4 +1,4 @@
-"""One replica of an agent: how it is reached, whether it serves, and what it is doing."""
+"""One replica of an agent: how it is reached, whether it serves and is awake, and what it is doing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import suppress
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from answermesh.errors import Failure
+from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.agent_run import AgentRun, Sink, Task
 from answermesh.orchestrator.cards import check_card
 from answermesh.orchestrator.own_stream import OwnStream
 from answermesh.orchestrator.shared_stream import SharedStream
+from answermesh.orchestrator.standing import Standing
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.status import failure_from
 from answermesh.v1.agent_service_pb2 import GetCardRequest
@@ -22,6 +23,9 @@ from answermesh.v1.mesh_pb2 import AgentCard
 
 # How long an agent may take to give its card.
 CARD_S = 5.0
+# How often a replica with runs is asked whether it is awake, and how long it may take to say so: a reader waits for a
+# second and a half at most until its run is made elsewhere.
+PROBE_S, HANGS_S = 0.5, 1.0
 # Pauses between looks at an agent that does not answer.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
@@ -36,8 +40,11 @@ class Replica:
         self.serving = False
         # Why it does not serve.
         self.message = "has not answered yet"
+        # Whether its server leaves calls unanswered, as a process that is stopped does; its kernel still takes them.
+        self.hangs = False
+        self.standing = Standing()
         # Runs that have begun and are not over.
-        self.outstanding = 0
+        self.runs: set[AgentRun] = set()
         self._channel = open_channel(target)
         self._tasks = tasks
         self._shared = SharedStream(self._channel, tasks)
@@ -58,6 +65,26 @@ class Replica:
                 self._shared = SharedStream(self._channel, self._tasks)
             return self._shared.start(task, sink)
         return OwnStream(self._channel, task, sink, tasks)
+
+    async def probe(self, is_alone: Callable[[], bool]) -> None:
+        """Find out whether it hangs, while it has runs; cuts them off then, for others to take them.
+
+        Where it `is_alone`, nobody could, and it is left to the connection's keepalive.
+        """
+        stub = health_pb2_grpc.HealthStub(self._channel)
+        while True:
+            await asyncio.sleep(PROBE_S)
+            if not self.hangs and (not self.runs or is_alone()):
+                continue
+            try:
+                await stub.Check(health_pb2.HealthCheckRequest(), timeout=HANGS_S)
+                self.hangs = False
+            except grpc.aio.AioRpcError as error:
+                # Any other answer is one, and a connection that is gone tells the runs by itself.
+                self.hangs = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if self.hangs and not is_alone():
+                for run in list(self.runs):
+                    run.fail(Failure(Reason.SERVICE_UNAVAILABLE, f"{self.agent} at {self.target} does not answer."))
 
     async def ready(self) -> None:
         """Wait until its channel is connected to a server that serves."""

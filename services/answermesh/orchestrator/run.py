@@ -115,7 +115,8 @@ class QueryRun:
             except Failure as failure:
                 self.ended(step, failure)
             else:
-                self._legs[step.agent] = Leg(step, start, link, self._flow, self, tasks)
+                idempotent = self._wiring.cards[step.agent].idempotent
+                self._legs[step.agent] = Leg(step, start, link, self._flow, self, tasks, idempotent=idempotent)
         for leg in list(self._legs.values()):
             leg.begin(ends_s)
         if not self._flow.running():

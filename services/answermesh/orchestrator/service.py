@@ -21,7 +21,7 @@ from answermesh.orchestrator.registry import Registry
 from answermesh.orchestrator.signals import Signal, Signals
 from answermesh.orchestrator.usage_service import UsageService
 from answermesh.orchestrator.watching import Watching
-from answermesh.rpc.channel import open_channel
+from answermesh.rpc.channel import open_channel, split_targets
 from answermesh.rpc.server import Server
 from answermesh.store import Store
 from answermesh.v1.feedback_service_pb2_grpc import add_FeedbackServiceServicer_to_server
@@ -91,7 +91,7 @@ def configured_agents(settings: Settings) -> dict[str, list[str]]:
 
     Raises Failure(INVALID_FIELD) for a table without targets.
     """
-    agents: dict[str, list[str]] = {name: [settings.targets[name]] for name in AGENTS if name in settings.targets}
+    agents = {name: split_targets(settings.targets[name]) for name in AGENTS if name in settings.targets}
     for name, table in settings.agents.items():
         agents[name] = _targets(f"agents.{name}.targets", table)
     return agents

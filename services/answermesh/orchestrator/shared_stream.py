@@ -85,6 +85,10 @@ class SharedRun:
             self._cancelled = True
             self._stream.due(self)
 
+    def fail(self, failure: Failure) -> None:
+        self.cancel()
+        self.sink.over(failure)
+
     def end(self) -> None:
         """Nothing more is sent of it."""
         self._start, self._closed, self._closed_told = None, True, True
@@ -258,8 +262,7 @@ class SharedStream:
             if not isinstance(error, Failure):
                 log.exception("a run is given up")
                 error = Failure(Reason.INTERNAL, "The orchestrator could not go on with the agent.")
-            run.cancel()
-            run.sink.over(error)
+            run.fail(error)
             return
         if part.credit:
             run.credit(part.credit)

@@ -61,6 +61,12 @@ def join_targets(target: str | Sequence[str]) -> str:
     )
 
 
+def split_targets(target: str) -> list[str]:
+    """The targets that `join_targets` made one of, or the one that it is."""
+    scheme, _ = _split(target)
+    return [f"{scheme}:{address}" for address in _split(target)[1].split(",")] if scheme and "," in target else [target]
+
+
 def _split(target: str) -> tuple[str, str]:
     """Scheme and address of a target that gRPC takes a list of; the scheme is empty for all others."""
     if target.startswith("unix:"):
