@@ -45,9 +45,9 @@ class EventLog(Protocol):
 
 def number(record: Query, sequence: int, events: Iterable[QueryEvent]) -> int:
     """Make these the query's events after `sequence`, and the record what they leave; returns the last sequence."""
-    # Not GetCurrentTime, which takes longer than all the rest.
+    # Not GetCurrentTime, which takes longer than all the rest. In microseconds: what clients hold a time in.
     seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
-    now = Timestamp(seconds=seconds, nanos=nanos)
+    now = Timestamp(seconds=seconds, nanos=nanos // 1000 * 1000)
     for event in events:
         sequence += 1
         event.query = record.name
