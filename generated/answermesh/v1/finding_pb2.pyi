@@ -602,6 +602,8 @@ class Verdict(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     RATIONALE_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
+    SUPPORTED_PROBABILITY_FIELD_NUMBER: _builtins.int
+    REFUTED_PROBABILITY_FIELD_NUMBER: _builtins.int
     sentence_index: _builtins.int
     """Sentence of the answer, counted from 0."""
     value: Global___Verdict.Value.ValueType
@@ -612,6 +614,12 @@ class Verdict(_message.Message):
     """Why, in one sentence for a human, e.g. "the source says 5, the sentence says 7"."""
     method: _builtins.str
     """What checked: "embedded", or the name of the language model."""
+    supported_probability: _builtins.float
+    """Calibrated probability that the sources support the sentence, 0 to 1: of 100 sentences told 0.8, about 80 are
+    supported. Unset where a language model judged, which states none.
+    """
+    refuted_probability: _builtins.float
+    """Calibrated probability that the sources state the contrary, 0 to 1. What is left of 1 is that they do not settle it."""
     @_builtins.property
     def evidence(self) -> Global___Citation:
         """The span that settles it; unset for NOT_ENOUGH_EVIDENCE when nothing came near."""
@@ -625,12 +633,21 @@ class Verdict(_message.Message):
         evidence: Global___Citation | None = ...,
         rationale: _builtins.str = ...,
         method: _builtins.str = ...,
+        supported_probability: _builtins.float | None = ...,
+        refuted_probability: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_refuted_probability", b"_refuted_probability", "_supported_probability", b"_supported_probability", "evidence", b"evidence", "refuted_probability", b"refuted_probability", "supported_probability", b"supported_probability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "evidence", b"evidence", "method", b"method", "rationale", b"rationale", "sentence_index", b"sentence_index", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_refuted_probability", b"_refuted_probability", "_supported_probability", b"_supported_probability", "confidence", b"confidence", "evidence", b"evidence", "method", b"method", "rationale", b"rationale", "refuted_probability", b"refuted_probability", "sentence_index", b"sentence_index", "supported_probability", b"supported_probability", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__refuted_probability: _TypeAlias = _typing.Literal["refuted_probability"]  # noqa: Y015
+    _WhichOneofArgType__refuted_probability: _TypeAlias = _typing.Literal["_refuted_probability", b"_refuted_probability"]  # noqa: Y015
+    _WhichOneofReturnType__supported_probability: _TypeAlias = _typing.Literal["supported_probability"]  # noqa: Y015
+    _WhichOneofArgType__supported_probability: _TypeAlias = _typing.Literal["_supported_probability", b"_supported_probability"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refuted_probability) -> _WhichOneofReturnType__refuted_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__supported_probability) -> _WhichOneofReturnType__supported_probability | None: ...
 
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
