@@ -71,6 +71,11 @@ fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_S
 fuzz-http: setup ## Send the gateway broken requests for some minutes; FUZZ_SEED=N for other ones
 	FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),20) $(BIN)/pytest -q tests/http
 
+.PHONY: calibrate
+DATA ?= $(ANSWERMESH_EVAL_DATA)
+calibrate: setup ## Fit the weights of the check of claims anew (DATA=folder of the sets)
+	$(BIN)/python -m bench.calibrate --data $(DATA) --write
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

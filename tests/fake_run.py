@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 
 from answermesh.agents.run import checked
@@ -77,6 +78,16 @@ class WordScorer:
         self.calls.append((query, list(texts)))
         wanted = content_stems(query)
         return [16.0 * coverage(wanted, content_stems(text)) - 8.0 for text in texts]
+
+    async def vectors(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        """Counts of words, of length 1: the more words two texts share, the nearer they are."""
+        known = sorted({stem for text in texts for stem in content_stems(text)})
+        found: list[Sequence[float]] = []
+        for text in texts:
+            stems = content_stems(text)
+            length = math.sqrt(len(stems)) or 1.0
+            found.append([float(stem in stems) / length for stem in known])
+        return found
 
 
 def passage(text: str, *, name: str = "a", start: int = 0, title: str = "", searched: bool = True) -> Passage:

@@ -62,6 +62,21 @@ def check_answer(query: v1.Query) -> None:
     assert query.answer.sentences[0].verdict.value == v1.VerdictValue.VALUE_SUPPORTED
 
 
+@pytest.mark.timeout(180)
+async def test_claims_are_checked_against_the_documents_and_against_given_texts(mesh: Mesh) -> None:
+    async with Client(mesh.grpc) as client:
+        right, wrong = await client.verify_claims(
+            ["A cluster of five members tolerates two failures.", "A cluster of five members tolerates three failures."]
+        )
+        [given] = await client.verify_claims(["The sky is green."], evidence=["The sky is blue."])
+
+    assert right.verdict.value == v1.VerdictValue.VALUE_SUPPORTED
+    span = right.verdict.evidence.span
+    assert RAFT[span.start : span.end] == right.verdict.evidence.text
+    assert wrong.verdict.value == v1.VerdictValue.VALUE_REFUTED
+    assert given.verdict.value != v1.VerdictValue.VALUE_SUPPORTED
+
+
 async def settled(mesh: Mesh, agents: tuple[str, ...] = AGENTS) -> None:
     """Wait until these agents serve."""
     async with open_channel(mesh.grpc) as channel:

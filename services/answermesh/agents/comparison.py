@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import itertools
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from answermesh.agents.facts import Part, Role, parts
@@ -21,6 +22,8 @@ from answermesh.agents.words import listed
 # statements are about different things, and a differing number means nothing.
 MIN_MATCHED = 2
 MIN_MATCHED_SHARE = 0.7
+# Share of a claim's parts found in order from which it repeats a source with something put in another's place.
+NEARLY_THE_SAME = 0.6
 # Fewer parts than this make no statement that words alone could support.
 MIN_CLAIM_PARTS = 3
 # Longest comparison, in parts: the table below is their product.
@@ -41,6 +44,7 @@ _OPPOSITES = frozenset(
         """
     )
 )
+_LOWER_BOUNDS = frozenset(["over", "above", "more", "least"])
 _NEGATING_PREFIXES = ("un", "in", "im", "dis", "non", "non-", "ir", "il", "de")
 
 
@@ -101,7 +105,7 @@ def _conflict(
     if len(found) < MIN_MATCHED or len(found) < MIN_MATCHED_SHARE * expected:
         return ""
     for mine, theirs in _facing(claim, source, pairs):
-        if mine.role is theirs.role is Role.NUMBER and _exclude(mine, theirs, claim):
+        if mine.role is theirs.role is Role.NUMBER and _exclude(mine, theirs, claim, source):
             return f"the source says {theirs.text}, the sentence says {mine.text}"
     for mine, theirs in opposites:
         return f'the source says "{theirs.text}", the sentence says "{mine.text}"'
@@ -134,14 +138,26 @@ def _facing(claim: list[Part], source: list[Part], pairs: list[tuple[int, int]])
     return found
 
 
-def _exclude(mine: Part, theirs: Part, claim: list[Part]) -> bool:
+def _exclude(mine: Part, theirs: Part, claim: list[Part], source: list[Part]) -> bool:
     """Whether two numbers measure the same, so that only one of them can be right.
 
     A version at the front names what the statement is about, and two versions may both be right.
     """
     if mine.unit == "version" and claim.index(mine) < len(claim) / 2:
         return False
-    return mine.unit == theirs.unit and mine.key != theirs.key
+    return mine.unit == theirs.unit and mine.key != theirs.key and not at_least(mine, theirs, claim, source)
+
+
+def at_least(mine: Part, theirs: Part, claim: Sequence[Part], source: Sequence[Part]) -> bool:
+    """Whether the claim says "more than 250" where the source says 300: both may be right."""
+    if not _bounded(mine, claim) or _bounded(theirs, source) or mine.unit in ("version", "ordinal"):
+        return False
+    return float(theirs.key) >= float(mine.key)
+
+
+def _bounded(number: Part, within: Sequence[Part]) -> bool:
+    position = within.index(number)
+    return position > 0 and within[position - 1].key in _LOWER_BOUNDS
 
 
 def _opposite(mine: Part, theirs: Part) -> bool:
@@ -151,6 +167,11 @@ def _opposite(mine: Part, theirs: Part) -> bool:
         return True
     longer, shorter = sorted((mine.key, theirs.key), key=len, reverse=True)
     return len(shorter) >= 4 and any(longer == prefix + shorter for prefix in _NEGATING_PREFIXES)
+
+
+def has_opposite(claim: Iterable[Part], source: Sequence[Part]) -> bool:
+    """Whether one of the claim's parts is the opposite of one of the source's."""
+    return any(_opposite(mine, theirs) for mine in claim for theirs in source)
 
 
 def _aligned(claim: list[Part], source: list[Part]) -> list[tuple[int, int]]:
@@ -196,6 +217,22 @@ def negation_differs(claim: str, source: str) -> bool:
     """Whether one of the two negates and the other does not."""
     negating = [any(part.role is Role.NEGATION for part in parts(text)) for text in (claim, source)]
     return negating[0] != negating[1]
+
+
+def substitutions(claim: str, source: str) -> list[tuple[Part, Part]]:
+    """What a claim says where the source, in the same words before and behind, says something else.
+
+    Pairs of a part of the claim and a part of the source; empty where the two are not nearly the same statement.
+    """
+    claim_parts, source_parts = parts(claim)[:MAX_PARTS], parts(source)[:MAX_PARTS]
+    pairs = _aligned(claim_parts, source_parts)
+    if len(pairs) < max(MIN_MATCHED, NEARLY_THE_SAME * len(claim_parts)):
+        return []
+    mine = {i for i, _ in pairs}
+    theirs = {j for _, j in pairs}
+    facing = _facing(claim_parts, source_parts, pairs)
+    unmatched = (set(map(id, _without(claim_parts, mine))), set(map(id, _without(source_parts, theirs))))
+    return [(one, other) for one, other in facing if id(one) in unmatched[0] and id(other) in unmatched[1]]
 
 
 def _folded(text: str) -> str:

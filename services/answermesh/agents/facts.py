@@ -103,6 +103,7 @@ for _base, _table in {
     "terabytes:1e12 kib:1024 mib:1048576 gib:1073741824 tib:1099511627776",
     "m": "mm:1e-3 cm:1e-2 m meter meters metre metres:1 km kilometer kilometers kilometre kilometres:1e3 "
     "mile miles:1609.344 ft foot feet:0.3048",
+    "year": "year years:1 decade decades:10 century centuries:100",
     "g": "mg:1e-3 g gram grams:1 kg kilogram kilograms:1e3 ton tons tonne tonnes:1e6",
 }.items():
     _names: list[str] = []
@@ -119,6 +120,11 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _SPACED_UNIT = re.compile(r"[\s-]*(?P<word>%|[A-Za-zµ]+)")
+
+
+def is_limit_or_negation(word: str) -> bool:
+    """Whether a word, lower-cased, limits or negates a statement."""
+    return word in _LIMITS or word in _NEGATIONS
 
 
 def parts(text: str) -> list[Part]:
@@ -161,7 +167,13 @@ def _numbers(text: str) -> list[tuple[int, int, Part]]:
         if suffix and suffix not in _UNITS and suffix not in {"k", "m", "bn", "x"}:
             continue  # an identifier that starts with a digit
         digits = match["digits"].replace(",", "")
-        if match["version"] or digits.count(".") > 1:
+        if (
+            suffix == "s"
+            and match["digits"].isdigit()
+            and (len(digits) == 4 or (len(digits) == 2 and digits[1] == "0"))
+        ):
+            found.append(_number(text, match.start(), match.end(), digits, "decade"))  # the 1960s, the 60s
+        elif match["version"] or digits.count(".") > 1:
             found.append(_number(text, match.start(), match.end(), digits, "version"))
         elif match["ordinal"]:
             found.append(_number(text, match.start(), match.end(), digits, "ordinal"))

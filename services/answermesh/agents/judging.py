@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from answermesh.agents.checking import Check
 from answermesh.agents.comparison import Relation, compare, negation_differs, numbers_missing
 from answermesh.agents.models import Bill
 from answermesh.agents.prompting import grounded
+from answermesh.agents.vetoes import veto
 from answermesh.errors import Failure
 from answermesh.llm import LanguageModels, Ledger
 from answermesh.v1.finding_pb2 import Verdict
-
-if TYPE_CHECKING:
-    from answermesh.agents.factcheck import Check
 
 SENTENCES_PER_CALL = 8
 SOURCES_PER_SENTENCE = 4
@@ -64,7 +63,7 @@ class Judge:
 
     def take(self, group: asyncio.TaskGroup, check: Check) -> None:
         """Judge a sentence in the background of `group`; its check then holds the verdict."""
-        if not check.matches:
+        if not check.sources:
             return  # with nothing to show it, a model could only guess
         self._waiting.append(check)
         if not self._working:
@@ -80,9 +79,9 @@ class Judge:
             self._working = False
 
     async def _judge(self, batch: Sequence[Check]) -> None:
-        near = [match.source for check in batch for match in check.matches[:SOURCES_PER_SENTENCE]]
+        near = [source for check in batch for source in check.sources[:SOURCES_PER_SENTENCE]]
         shown = list({source.key: source for source in near}.values())
-        numbered = "\n".join(f"Sentence {n}: {check.sentence.text}" for n, check in enumerate(batch, start=1))
+        numbered = "\n".join(f"Sentence {n}: {check.text}" for n, check in enumerate(batch, start=1))
         messages = grounded("factcheck", numbered, [source.text for source in shown])
         bill = Bill(self._ledger)
         try:
@@ -99,10 +98,10 @@ class Judge:
                 reason = judged["reason"].strip()
                 if source is None and value != Verdict.VALUE_NOT_ENOUGH_EVIDENCE:
                     continue  # a verdict without evidence is none
-                evidence = source.citation(check.sentence.index, JUDGED_CONFIDENCE) if source else None
-                value, reason = guarded(value, reason, check.sentence.text, source.text if source else "")
+                evidence = source.citation(check.index, JUDGED_CONFIDENCE) if source else None
+                value, reason = guarded(value, reason, check.text, source.text if source else "")
                 check.verdict = Verdict(
-                    sentence_index=check.sentence.index,
+                    sentence_index=check.index,
                     value=value,
                     confidence=JUDGED_CONFIDENCE,
                     evidence=evidence,
@@ -114,7 +113,7 @@ class Judge:
 def guarded(
     value: Verdict.Value.ValueType, reason: str, sentence: str, source: str
 ) -> tuple[Verdict.Value.ValueType, str]:
-    """The verdict after what a model must not overlook: numbers, negations and opposites are compared one by one."""
+    """The verdict after what a model must not overlook: numbers, names, negations and opposites, one by one."""
     compared = compare(sentence, source)
     if compared.relation is Relation.CONTRADICTED:
         return Verdict.VALUE_REFUTED, compared.rationale
@@ -122,6 +121,8 @@ def guarded(
         return value, reason
     if missing := numbers_missing(sentence, source):
         return Verdict.VALUE_NOT_ENOUGH_EVIDENCE, f"the source does not give {', '.join(missing)}"
+    if speaks := veto(sentence, source):
+        return Verdict.VALUE_NOT_ENOUGH_EVIDENCE, speaks.reason
     if negation_differs(sentence, source) and compared.matched >= _SAME_WORDS:
         return Verdict.VALUE_NOT_ENOUGH_EVIDENCE, "only one of the source and the sentence negates"
     return value, reason

@@ -49,11 +49,3 @@ async def nearest(sentence: str, windows: Sequence[Source], scorer: Scorer) -> l
     ]
     order = {Relation.ENTAILED: 0, Relation.CONTRADICTED: 1, Relation.NEUTRAL: 2}
     return sorted(matches, key=lambda match: (order[match.comparison.relation], -match.strength))
-
-
-def word_for_word(sentence: str, windows: Sequence[Source]) -> Source | None:
-    """The source sentence, whole, that a sentence repeats; white space aside."""
-    wanted = sentence.split()
-    return next(
-        (window for window in windows if len(window.text) >= len(wanted) and window.text.split() == wanted), None
-    )

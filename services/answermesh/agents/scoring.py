@@ -1,26 +1,30 @@
-"""The cross-encoder, as agents use it: how well texts answer a query, or say the same as a sentence."""
+"""The embedded models, as agents use them: how well texts answer a query, and vectors to compare texts by."""
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from answermesh.v1.model_service_pb2 import ScoreRequest, ScoreResponse
+from answermesh.v1.model_service_pb2 import EmbedRequest, EmbedResponse, ScoreRequest, ScoreResponse
 
 if TYPE_CHECKING:
     from answermesh.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
-# Texts that one call of Score takes, by its contract.
+# Texts that one call of Score or Embed takes, by its contract.
 TEXTS_PER_CALL = 256
 MAX_QUERY_CHARS = 4000
 
 
 class Scorer(Protocol):
-    """Gives each text a logit against a query, in the order of the texts."""
+    """Gives each text a logit against a query, or a vector, in the order of the texts."""
 
     async def score(self, query: str, texts: Sequence[str]) -> list[float]:
         """Logits; above 0 the text likely answers the query. Raises AioRpcError where the models do not answer."""
+
+    async def vectors(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        """Vectors of length 1, all embedded as documents. Raises AioRpcError where the models do not answer."""
 
 
 class ModelScorer:
@@ -36,6 +40,20 @@ class ModelScorer:
             response: ScoreResponse = await self._models.Score(ScoreRequest(query=query[:MAX_QUERY_CHARS], texts=part))
             scores.extend(response.scores)
         return scores
+
+    async def vectors(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        found: list[Sequence[float]] = []
+        for start in range(0, len(texts), TEXTS_PER_CALL):
+            part = texts[start : start + TEXTS_PER_CALL]
+            request = EmbedRequest(texts=part, purpose=EmbedRequest.PURPOSE_DOCUMENT)
+            response: EmbedResponse = await self._models.Embed(request)
+            found.extend(vector.values for vector in response.vectors)
+        return found
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """The cosine of two vectors of length 1."""
+    return float(sum(map(operator.mul, one, other)))
 
 
 def probability(logit: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from answermesh.agents import Agent, own_stream
@@ -60,8 +60,13 @@ async def mount_agent(server: Server, settings: Settings, agent: str | Agent) ->
     # Ours bring models and parsers with them, which an agent of a user's own does without.
     from answermesh.agents.ours import open_agent
 
-    async with open_agent(agent, settings) as opened:
-        server.add(adder, AgentService(opened, server.draining))
+    async with AsyncExitStack() as stack:
+        server.add(adder, AgentService(await stack.enter_async_context(open_agent(agent, settings)), server.draining))
+        if agent == "factcheck":
+            # Where sentences are checked, claims are too.
+            from answermesh.agents.claim_service import mount_claims
+
+            await stack.enter_async_context(mount_claims(server, settings))
         yield
 
 

@@ -64,6 +64,7 @@ class Sources:
     def __init__(self) -> None:
         self.passages: dict[str, Passage] = {}
         self._sentences: dict[str, list[Source]] = {}
+        self._pairs: dict[str, list[Source]] = {}
 
     def add(self, passage: Passage) -> bool:
         """Take in a passage; False if one of that name is there already."""
@@ -71,8 +72,12 @@ class Sources:
             return False
         self.passages[passage.name] = passage
         spans = split(passage.text)
-        self._sentences[passage.name] = [
-            Source(passage, span.start, span.end, index, span.prose) for index, span in enumerate(spans)
+        sentences = [Source(passage, span.start, span.end, index, span.prose) for index, span in enumerate(spans)]
+        self._sentences[passage.name] = sentences
+        self._pairs[passage.name] = [
+            Source(passage, one.start, two.end, one.index)
+            for one, two in itertools.pairwise(sentences)
+            if one.prose and two.prose
         ]
         return True
 
@@ -84,13 +89,8 @@ class Sources:
 
     def windows(self, names: Iterable[str] | None = None) -> list[Source]:
         """All source sentences, and all pairs of neighbours: a sentence may say what a source says in two."""
-        single = self.sentences(names)
-        pairs = [
-            Source(one.passage, one.start, two.end, one.index)
-            for one, two in itertools.pairwise(single)
-            if one.passage.name == two.passage.name and one.prose and two.prose
-        ]
-        return single + pairs
+        wanted = list(self.passages if names is None else names)
+        return self.sentences(wanted) + [pair for name in wanted for pair in self._pairs.get(name, ())]
 
     def verbatim(self, text: str, preferred: Sequence[str] = ()) -> Source | None:
         """Where a text stands in a passage word for word, white space aside; the preferred passages are looked at

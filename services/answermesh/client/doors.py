@@ -19,6 +19,7 @@ class Door:
         self.channel = _channel(address)
         self.queries = v1.QueryServiceStub(self.channel, timeout=timeout_s)
         self.documents = v1.DocumentServiceStub(self.channel, timeout=timeout_s)
+        self.claims = v1.ClaimServiceStub(self.channel, timeout=timeout_s)
         self.graph = v1.GraphServiceStub(self.channel, timeout=timeout_s)
         self.mesh = v1.MeshServiceStub(self.channel, timeout=timeout_s)
         self.feedback = v1.FeedbackServiceStub(self.channel, timeout=timeout_s)

@@ -211,6 +211,13 @@ class Client:
             request.links = links
         return (await self._call(lambda door: door.documents.search_passages(request))).passages
 
+    async def verify_claims(
+        self, claims: Sequence[str], *, evidence: Sequence[str] = (), documents: Sequence[str] = ()
+    ) -> list[v1.ClaimVerdict]:
+        """Whether each claim is supported by the texts given, or by the documents where none are given."""
+        request = v1.VerifyClaimsRequest(list(claims), list(evidence), list(documents))
+        return (await self._call(lambda door: door.claims.verify_claims(request))).verdicts
+
     # The graph
 
     async def list_neighbors(self, request: v1.ListNeighborsRequest) -> v1.ListNeighborsResponse:

@@ -1,4 +1,4 @@
-"""The orchestrator as a service: its own RPCs, and the knowledge service's behind the same address."""
+"""The orchestrator as a service: its own RPCs, and those of knowledge and of the check behind the same address."""
 
 from __future__ import annotations
 
@@ -63,6 +63,9 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
         server.add(add_UsageServiceServicer_to_server, UsageService(store))
         server.forward("answermesh.v1.DocumentService", knowledge)
         server.forward("answermesh.v1.GraphService", knowledge)
+        if "factcheck" in settings.targets:
+            checker = await stack.enter_async_context(open_channel(settings.target("factcheck")))
+            server.forward("answermesh.v1.ClaimService", checker)
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(journal.run(), name="journal")
             working = tasks.create_task(desk.run(), name="desk")
