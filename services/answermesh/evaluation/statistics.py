@@ -83,3 +83,15 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference:
         reached += int((np.abs(signs @ deltas) >= observed - 1e-9).sum())
         done += count
     return Difference(mean_of(deltas), (reached + 1) / (PERMUTATIONS + 1))
+
+
+def area_under_curve(scored: Sequence[tuple[bool, float]]) -> float:
+    """How often a positive scores above a negative, ties counting half (the area under the ROC curve); 0.5 is chance.
+
+    There must be some of both.
+    """
+    truths = np.asarray([truth for truth, _ in scored])
+    _, place, counts = np.unique([score for _, score in scored], return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    positives = int(truths.sum())
+    return float((ranks[truths].sum() - positives * (positives + 1) / 2) / (positives * (len(scored) - positives)))

@@ -11,6 +11,7 @@ from answermesh.evaluation.suite import Suite
 _SUITES = {
     "retrieval": "answermesh.evaluation.suites.retrieval:Retrieval",
     "graph": "answermesh.evaluation.suites.graph:Graph",
+    "claims": "answermesh.evaluation.suites.claims:Claims",
 }
 NAMES = tuple(_SUITES)
 
