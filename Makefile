@@ -8,7 +8,7 @@ PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
 .PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean \
-  bench-fanout bench-gateway soak-gateway chaos drill rolling fuzz fuzz-http
+  bench-fanout bench-gateway soak-gateway chaos drill rolling leaks fuzz fuzz-http
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ drill: setup ## Kill the owner of an answer KILLS times (default 200), then stop
 
 rolling: setup ## Replace every service of a mesh that is in use, without a failed answer
 	$(BIN)/python -m bench.chaos.rolling
+
+leaks: setup ## What 100k queries and 60k streams that their readers left leave behind
+	$(BIN)/python -m bench.leaks
 
 fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_SEED)
 	FUZZ_CASES=$${FUZZ_CASES:-200000} $(BIN)/pytest -q --timeout 3600 tests/unit/test_http2_fuzz.py
