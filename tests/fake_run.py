@@ -21,6 +21,7 @@ class FakeRun:
         self.question = question
         self.query = "queries/test"
         self.documents = documents
+        self.text = ""
         self.ledger = Ledger()
         self.emitted: list[Finding] = []
         self._card = card

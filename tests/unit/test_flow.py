@@ -144,6 +144,37 @@ def test_an_author_that_words_its_text_differently_when_run_again_adds_nothing()
         running.found("synthesis", [delta("Raft chooses a leader.", 0)])
 
 
+def test_an_author_that_is_run_again_may_go_on_behind_what_was_told() -> None:
+    running = flow()
+    running.found("synthesis", [delta("Raft elects", 0)])
+
+    running.replay("synthesis")
+    told = running.told("synthesis")
+    again = running.found("synthesis", [delta(" a leader.", len(told), "b")])
+
+    assert told == "Raft elects"
+    assert texts(again) == [(11, " a leader.")]
+    assert running.shortfall("synthesis") is None
+
+
+def test_an_author_that_has_nothing_to_add_leaves_what_was_told() -> None:
+    running = flow()
+    running.found("synthesis", [delta("Raft elects a leader.", 0)])
+
+    running.replay("synthesis")
+
+    assert running.shortfall("synthesis") is None
+
+
+def test_a_gap_behind_what_was_told_is_refused() -> None:
+    running = flow()
+    running.found("synthesis", [delta("Raft elects", 0)])
+
+    running.replay("synthesis")
+    with pytest.raises(Failure, match="wrote at offset 12 of an answer of 0 characters"):
+        running.found("synthesis", [delta("a leader.", 12)])
+
+
 def test_an_author_that_ends_before_what_was_told_has_failed() -> None:
     running = flow()
     running.found("synthesis", [delta("Raft elects", 0)])
@@ -162,6 +193,8 @@ def test_an_agent_that_is_not_idempotent_is_not_tried_again() -> None:
     running = Flow(wire(Plan("p", (Step("once"),)), {"once": once}))
 
     assert not running.may_retry("once", Failure(Reason.SERVICE_UNAVAILABLE, "gone"), 1)
+    once.resumable = True
+    assert running.may_retry("once", Failure(Reason.SERVICE_UNAVAILABLE, "gone"), 1)
 
 
 def test_an_agent_that_ended_is_given_nothing_more() -> None:

@@ -7,6 +7,7 @@ from answermesh.orchestrator.plan import DEFAULT, wire
 from answermesh.orchestrator.recovery import Course, agents_of, elapsed_s
 from answermesh.rpc.status import status_from
 from answermesh.v1.finding_pb2 import Finding, Passage, Subquestion, TextDelta
+from answermesh.v1.mesh_pb2 import AgentCard
 from answermesh.v1.query_pb2 import Query, QueryEvent, UsageRecord
 from tests.unit.test_plan import CARDS
 
@@ -87,6 +88,16 @@ def test_an_agent_that_only_the_former_owner_knew_counts_as_failed() -> None:
     assert [end.step.agent for end in course.flow.failures()] == ["graph", "glossary"]
     assert [f.subquestion.text for f in course.flow.replay("retrieval")[0]] == ["Who leads?", "Why?"]
     assert agents_of(HISTORY) == set(CARDS)
+
+
+def test_an_agent_that_may_not_be_run_twice_broke_off_with_its_orchestrator() -> None:
+    once = AgentCard()
+    once.CopyFrom(CARDS["citation"])
+    once.idempotent = False
+    course = Course(wire(DEFAULT, CARDS | {"citation": once}), HISTORY)
+
+    assert [step.agent for step, _ in course.cut] == ["citation"]
+    assert not Course(wire(DEFAULT, CARDS | {"citation": once}), HISTORY[:2]).cut
 
 
 def test_the_time_a_query_has_run_is_counted_from_its_start() -> None:

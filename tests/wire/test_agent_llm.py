@@ -34,9 +34,10 @@ async def scripted(*answers: Say | Fault | Cut) -> AsyncIterator[tuple[ScriptedL
             await llm.aclose()
 
 
-async def written(llm: LanguageModels) -> FakeRun:
+async def written(llm: LanguageModels, text: str = "") -> FakeRun:
     agent = Synthesis(WordScorer(), llm)
     run = FakeRun(agent.card, QUESTION)
+    run.text = text
     run.feed(passage(TEXT))
     run.end()
     await agent.run(run)
@@ -84,6 +85,25 @@ async def test_where_the_model_breaks_off_the_run_fails_and_repeats_nothing() ->
         with pytest.raises(Failure) as raised:
             await written(llm)
     assert raised.value.reason is Reason.MODEL_UNAVAILABLE
+
+
+async def test_an_answer_that_broke_off_is_gone_on_with_where_it_ended() -> None:
+    told = "The quota is 2 GB. Learners do"
+    async with scripted(Say(" not vote. [1]")) as (server, llm):
+        run = await written(llm, told)
+    deltas = [finding.text_delta for finding in run.emitted if finding.HasField("text_delta")]
+    assert deltas[0].offset == len(told)
+    assert told + text_of(run) == "The quota is 2 GB. Learners do not vote."
+    sentences = [finding.sentence for finding in run.emitted if finding.HasField("sentence")]
+    assert [(one.index, one.text) for one in sentences] == [(0, "The quota is 2 GB."), (1, "Learners do not vote.")]
+    assert list(sentences[1].passages) == ["documents/a/passages/0"]
+    assert told in server.requests[0].prompt
+
+
+async def test_a_model_that_fails_again_leaves_what_was_told() -> None:
+    async with scripted(Fault(400)) as (_, llm):
+        with pytest.raises(Failure):
+            await written(llm, "The quota is 2 GB. And")
 
 
 async def test_two_questions_frame_the_same_source_differently() -> None:

@@ -79,10 +79,16 @@ class RunRequest(_message.Message):
         QUERY_FIELD_NUMBER: _builtins.int
         QUESTION_FIELD_NUMBER: _builtins.int
         DOCUMENTS_FIELD_NUMBER: _builtins.int
+        TEXT_FIELD_NUMBER: _builtins.int
         query: _builtins.str
         """The query, `queries/{query}`."""
         question: _builtins.str
         """What is asked."""
+        text: _builtins.str
+        """Text of the answer that an earlier run of the agent told before it broke off, and that readers have seen; empty in a
+        first run. The agent either goes on behind it, with a first delta whose offset is this text's length, or tells the
+        same again from offset 0. Anything else ends its run with AGENT_FAILED.
+        """
         @_builtins.property
         def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
             """Documents to answer from, `documents/{document}`; empty means all."""
@@ -93,10 +99,11 @@ class RunRequest(_message.Message):
             query: _builtins.str = ...,
             question: _builtins.str = ...,
             documents: _abc.Iterable[_builtins.str] | None = ...,
+            text: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "query", b"query", "question", b"question"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "query", b"query", "question", b"question", "text", b"text"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

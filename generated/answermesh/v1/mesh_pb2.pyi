@@ -59,6 +59,7 @@ class AgentCard(_message.Message):
     PRODUCES_FIELD_NUMBER: _builtins.int
     IDEMPOTENT_FIELD_NUMBER: _builtins.int
     MULTIPLEXED_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """The agent, e.g. "retrieval": 1-63 lower-case letters, digits and hyphens, starting with a letter."""
     version: _builtins.str
@@ -69,6 +70,8 @@ class AgentCard(_message.Message):
     """True if the same run may be repeated elsewhere: it then gives the same findings, and changes nothing."""
     multiplexed: _builtins.bool
     """True if the agent offers AgentService.RunMany. The wrapper that answermesh brings for agents in Python sets it."""
+    resumable: _builtins.bool
+    """True if another run of it may go on with the text that a run which broke off has told: see RunRequest.Start.text."""
     @_builtins.property
     def consumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentCard.Consumption]:
         """Kinds it wants. It gets every finding of these kinds that another agent of the plan produces."""
@@ -87,10 +90,11 @@ class AgentCard(_message.Message):
         produces: _abc.Iterable[_finding_pb2.Finding.Kind.ValueType] | None = ...,
         idempotent: _builtins.bool = ...,
         multiplexed: _builtins.bool = ...,
+        resumable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "consumes", b"consumes", "description", b"description", "idempotent", b"idempotent", "multiplexed", b"multiplexed", "produces", b"produces", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "consumes", b"consumes", "description", b"description", "idempotent", b"idempotent", "multiplexed", b"multiplexed", "produces", b"produces", "resumable", b"resumable", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

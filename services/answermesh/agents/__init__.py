@@ -37,6 +37,13 @@ class Run(Protocol):
         """Documents to answer from, `documents/{document}`; empty means all."""
 
     @property
+    def text(self) -> str:
+        """What an earlier run told before it broke off, and readers have seen; empty in a first run.
+
+        The first text delta stands behind it, or the same is told again from offset 0.
+        """
+
+    @property
     def findings(self) -> AsyncIterator[Finding]:
         """Findings of the kinds that the card consumes, as they come; ends when all their producers have ended.
 

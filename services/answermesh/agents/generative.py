@@ -8,10 +8,10 @@ from answermesh.agents import Run
 from answermesh.agents.extractive import unanswered
 from answermesh.agents.gathering import Gathering
 from answermesh.agents.models import Bill
-from answermesh.agents.prompting import grounded
+from answermesh.agents.prompting import grounded, prompt
 from answermesh.agents.writing import Writing, Written
 from answermesh.errors import Failure, Reason
-from answermesh.llm import LanguageModels
+from answermesh.llm import LanguageModels, Message
 from answermesh.v1.finding_pb2 import Conclusion, Finding, Passage, Sentence, Span, TextDelta
 
 # What a model is shown: enough for an answer, little enough for a small model's window and for a CPU's patience.
@@ -24,17 +24,19 @@ UNANSWERED_CONFIDENCE = 0.2
 
 
 async def generate(run: Run, llm: LanguageModels, gathering: Gathering) -> bool:
-    """Write the answer; False if there is nothing to write from, or no model wrote a character.
+    """Write the answer, or the rest of one that broke off; False if there is nothing to write from, or no model did.
 
     Raises Failure(MODEL_UNAVAILABLE) where the models fail in mid-answer: what was told stays told.
     """
     passages = shown([*gathering.sources.passages.values()])
     if not passages:
         return False
-    writing = Writing()
+    writing = Writing(run.text)
     bill = Bill(run.ledger)
     told = _Told(run, passages)
     messages = grounded("synthesis", f"Question: {run.question}", [_source(passage) for passage in passages])
+    if run.text:
+        messages += [Message("assistant", run.text), Message("user", prompt("going_on"))]
     try:
         async with llm.complete("synthesis", messages, max_tokens=MAX_ANSWER_TOKENS, ledger=bill) as pieces:
             async for piece in pieces:
@@ -85,7 +87,7 @@ class _Told:
     def __init__(self, run: Run, passages: Sequence[Passage]) -> None:
         self._run = run
         self._passages = passages
-        self._offset = 0
+        self._offset = len(run.text)
 
     async def tell(self, text: str, sentences: Iterable[Written]) -> None:
         found: list[Finding] = []

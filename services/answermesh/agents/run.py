@@ -35,6 +35,7 @@ class StreamRun:
         self.question = start.question
         self.query = start.query
         self.documents: Sequence[str] = tuple(start.documents)
+        self.text = start.text
         self.ledger = Ledger()
         self.said = Outgoing(due)
         self._agent = card.agent

@@ -59,6 +59,7 @@ class Synthesis:
             produces=[Finding.KIND_TEXT_DELTA, Finding.KIND_SENTENCE, Finding.KIND_CONCLUSION],
             # A composed answer is told in one go once it is chosen; a written one may differ when it is written again.
             idempotent=llm is None,
+            resumable=True,
         )
 
     @classmethod

@@ -37,13 +37,14 @@ class Written:
 class Writing:
     """Takes raw pieces in; gives characters to show, and sentences when they are finished."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
+        """`text` is what was written before."""
         # The answer so far.
-        self.text = ""
+        self.text = text
         # Whether the model said that the sources do not answer.
         self.not_found = False
         self._held = ""
-        self._started = False
+        self._started = bool(text)
         self._markers: list[tuple[int, int]] = []
         self._cut = 0
         self._count = 0

@@ -20,6 +20,7 @@ from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.plan import Step, Wiring
 from answermesh.orchestrator.retelling import Retelling
 from answermesh.v1.finding_pb2 import Finding
+from answermesh.v1.mesh_pb2 import AgentCard
 
 # A query's findings live in memory until it ends; an agent that tells more than this is stopped.
 MAX_FINDINGS = 20_000
@@ -33,6 +34,11 @@ KIND_OF_MEMBER: Mapping[str, int] = {
 def kind_of(finding: Finding) -> int:
     """The kind of a finding; KIND_UNSPECIFIED if it holds nothing."""
     return KIND_OF_MEMBER.get(finding.WhichOneof("value") or "", Finding.KIND_UNSPECIFIED)
+
+
+def may_run_again(card: AgentCard) -> bool:
+    """Whether an agent whose run broke off may be run once more."""
+    return card.idempotent or card.resumable
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +145,18 @@ class Flow:
     def may_retry(self, agent: str, failure: Failure, attempt: int) -> bool:
         """Whether the agent is tried again after its `attempt`-th try failed so.
 
-        Only after what may pass, and only an idempotent agent.
+        Only after what may pass, and only an agent that may be run again.
         """
         state = self._agents[agent]
         return (
             failure.reason is Reason.SERVICE_UNAVAILABLE
             and attempt < state.step.max_attempts
-            and self._wiring.cards[agent].idempotent
+            and may_run_again(self._wiring.cards[agent])
         )
+
+    def told(self, agent: str) -> str:
+        """The text that earlier runs of the agent told."""
+        return self._agents[agent].text.known
 
     def shortfall(self, agent: str) -> Failure | None:
         """Why a run that ended well is a failure all the same: it told less text than readers have seen."""

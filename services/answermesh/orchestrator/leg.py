@@ -164,7 +164,11 @@ class Leg:
         agent = self._step.agent
         # Nothing may run between taking the backlog and being there for deliveries, or a finding is lost or doubled.
         backlog, closed = self._flow.replay(agent)
-        task = Task(self._start, max(0.0, self._until_s - self._loop.time()), backlog, closed)
+        start = self._start
+        if told := self._flow.told(agent):
+            start = RunRequest.Start(text=told)
+            start.MergeFrom(self._start)
+        task = Task(start, max(0.0, self._until_s - self._loop.time()), backlog, closed)
         which = _Try(self)
         avoid = {one.begun.replica for one in self._tries} | self._failed_at
         try:

@@ -1,7 +1,8 @@
 """Where a query has come to: what its findings add up to, and which of its agents are still to run. No I/O.
 
 Rebuilt from the journal, it is what the orchestrator that wrote it had: agents that ended are over, and what they found
-was handed on; the others are to be run anew, with all that they were given, and what they tell again is dropped.
+was handed on; the others are to be run anew, with all that they were given, and what they tell again is dropped. One
+that was begun and may not be run twice has failed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from datetime import UTC, datetime
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.ending import Tally
-from answermesh.orchestrator.flow import Flow
-from answermesh.orchestrator.plan import Wiring
+from answermesh.orchestrator.flow import Flow, may_run_again
+from answermesh.orchestrator.plan import Step, Wiring
 from answermesh.rpc.status import failure_from_status
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
@@ -41,6 +42,12 @@ class Course:
                 case "agent_ended":
                     over.add(event.agent_ended.agent)
                     self.flow.ended(event.agent_ended.agent, _failure(event.agent_ended))
+        # Agents that ended with their orchestrator, which nobody has written down yet.
+        self.cut: list[tuple[Step, Failure]] = []
+        for step in wiring.steps:
+            if step.agent in self.attempts and step.agent not in over and not may_run_again(wiring.cards[step.agent]):
+                broke = f"Agent {step.agent!r} broke off with its orchestrator, and may not be run twice."
+                self.cut.append((step, Failure(Reason.AGENT_FAILED, broke)))
         for agent in self.attempts.keys() - over - {step.agent for step in wiring.steps}:
             unknown = f"Agent {agent!r} is not known to the orchestrator that took the query over."
             self.flow.ended(agent, Failure(Reason.SERVICE_UNAVAILABLE, unknown))

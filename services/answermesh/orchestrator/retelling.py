@@ -1,7 +1,8 @@
-"""The text of an author that is run again: each run tells it from its first character, readers get each character once.
+"""The text of an author that is run again: readers get each character once, whatever the runs tell.
 
-A run may go on only where it says, character for character, what was told before; so two runs' texts never mix, and
-nothing that was seen is taken back. How a run cuts its text into deltas does not matter. No I/O.
+A run is given what was told before. It may go on behind that; or it tells its text from the first character, and what
+was told before must come out of it again, character for character. So two runs' texts never mix unseen, and nothing
+that was seen is taken back. How a run cuts its text into deltas does not matter. No I/O.
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ class Retelling:
         self._known = ""
         self._position = 0
 
+    @property
+    def known(self) -> str:
+        """What earlier runs told."""
+        return self._known
+
     def begin(self) -> None:
-        """Another run begins, at the first character."""
+        """Another run begins."""
         self._known = "".join(self._parts)
         self._parts = [self._known]
         self._position = 0
@@ -38,6 +44,8 @@ class Retelling:
         Raises Failure(INVALID_CARD) for one that does not follow on the run's text before it, and AGENT_FAILED for one
         that says something else than earlier runs did; nothing of it counts then.
         """
+        if self._position == 0 and delta.offset == len(self._known):
+            self._position = delta.offset
         start = self._position
         if delta.offset != start:
             raise Failure(
@@ -61,8 +69,8 @@ class Retelling:
         return delta if not known else TextDelta(text=rest, offset=start + len(known))
 
     def shortfall(self, agent: str) -> Failure | None:
-        """Why a run that ended well did not tell what earlier ones had told, if so."""
-        if self._position >= len(self._known):
+        """Why a run that ended well broke off within what earlier ones had told, if so; without text it adds none."""
+        if self._position in (0, len(self._known)) or self._position > len(self._known):
             return None
         return Failure(
             Reason.AGENT_FAILED,

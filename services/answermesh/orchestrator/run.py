@@ -71,6 +71,9 @@ class QueryRun:
         """
         if not self._course.running:
             self._log.append(QueryEvent(state_changed=QueryEvent.StateChanged(state=Query.STATE_RUNNING)))
+        for step, failure in self._course.cut:
+            self._started_s[step.agent] = asyncio.get_running_loop().time()
+            self.ended(step, failure)
         if self._flow.fatal() is None:
             await self._answer()
         self._end_rest()

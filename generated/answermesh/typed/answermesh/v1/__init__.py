@@ -792,6 +792,11 @@ class AgentCard(betterproto.Message):
     True if the agent offers AgentService.RunMany. The wrapper that answermesh brings for agents in Python sets it.
     """
 
+    resumable: bool = betterproto.bool_field(8)
+    """
+    True if another run of it may go on with the text that a run which broke off has told: see RunRequest.Start.text.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class AgentCardConsumption(betterproto.Message):
@@ -1168,6 +1173,13 @@ class RunRequestStart(betterproto.Message):
 
     documents: "list[str]" = betterproto.string_field(3)
     """Documents to answer from, `documents/{document}`; empty means all."""
+
+    text: str = betterproto.string_field(4)
+    """
+    Text of the answer that an earlier run of the agent told before it broke off, and that readers have seen; empty in a
+     first run. The agent either goes on behind it, with a first delta whose offset is this text's length, or tells the
+     same again from offset 0. Anything else ends its run with AGENT_FAILED.
+    """
 
 
 @dataclass(eq=False, repr=False)
