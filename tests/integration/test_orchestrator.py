@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from answermesh.orchestrator.desk import MAX_RUNNING
+from answermesh.orchestrator.admission import FIRST, SHARES
 from answermesh.rpc.status import failure_from
 from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
@@ -471,6 +471,34 @@ async def test_health_says_which_part_is_missing(dsn: str) -> None:
     assert health.status == Health.STATUS_DOWN
 
 
+async def test_background_queries_wait_for_room_while_readers_are_let_in(dsn: str) -> None:
+    lonely = {"default": {"join": False, "agents": {"entities": {}}}}
+    agent = ScriptedAgent(CARDS["entities"], stalls)
+    async with scripted_mesh(dsn, [agent], lonely) as channel:
+        stub = QueryServiceStub(channel)
+        limit = int(FIRST * SHARES[Query.PRIORITY_BATCH])
+        for number in range(limit + 1):
+            query = Query(question=f"Well {number}?")
+            await stub.CreateQuery(pb.CreateQueryRequest(query=query), timeout=10)
+        async with asyncio.timeout(20):
+            # Nothing tells of every start.
+            while len(agent.starts) < limit:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        read = stub.Ask(pb.AskRequest(question="Well?"), timeout=50)
+        await read.read()
+        waiting = await stub.ListQueries(pb.ListQueriesRequest(filter="state = QUEUED"), timeout=10)
+        running = await stub.ListQueries(pb.ListQueriesRequest(filter="state = RUNNING", page_size=100), timeout=10)
+        await stub.CancelQuery(pb.CancelQueryRequest(name=running.queries[-1].name), timeout=20)
+        async with asyncio.timeout(20):
+            first = pb.GetQueryRequest(name=waiting.queries[0].name)
+            while (await stub.GetQuery(first, timeout=10)).query.state == Query.STATE_QUEUED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        read.cancel()
+
+    assert len(waiting.queries) == 1
+    assert len(running.queries) == limit + 1
+
+
 async def test_a_burst_beyond_what_is_answered_at_once_is_refused_at_once_with_a_time(dsn: str) -> None:
     async def opened(call: Any) -> tuple[str, float | None]:
         try:
@@ -482,10 +510,14 @@ async def test_a_burst_beyond_what_is_answered_at_once_is_refused_at_once_with_a
     lonely = {"default": {"join": False, "agents": {"entities": {}}}}
     async with scripted_mesh(dsn, [ScriptedAgent(CARDS["entities"], stalls)], lonely) as channel:
         stub = QueryServiceStub(channel)
-        calls = [stub.Ask(pb.AskRequest(question="Well?"), timeout=50) for _ in range(MAX_RUNNING + 10)]
+        limit = int(FIRST * SHARES[Query.PRIORITY_INTERACTIVE])
+        calls = [stub.Ask(pb.AskRequest(question="Well?"), timeout=50) for _ in range(limit + 10)]
         answers = await asyncio.gather(*map(opened, calls))
-        for call in calls:
+        critical = stub.Ask(pb.AskRequest(question="Well?", priority=Query.PRIORITY_CRITICAL), timeout=50)
+        let_in = await opened(critical)
+        for call in (*calls, critical):
             call.cancel()
 
-    assert answers.count(("state_changed", None)) == MAX_RUNNING
+    assert answers.count(("state_changed", None)) == limit
     assert answers.count(("OVERLOADED", 1.0)) == 10
+    assert let_in == ("state_changed", None)

@@ -68,6 +68,33 @@ class Query(_message.Message):
     STATE_CANCELLED: Query.State.ValueType  # 6
     """Stopped by its caller."""
 
+    class _Priority:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Query._Priority.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PRIORITY_UNSPECIFIED: Query._Priority.ValueType  # 0
+        """INTERACTIVE for Ask, BATCH for CreateQuery."""
+        PRIORITY_CRITICAL: Query._Priority.ValueType  # 1
+        """Refused last."""
+        PRIORITY_INTERACTIVE: Query._Priority.ValueType  # 2
+        """Somebody waits: may take four fifths of what the mesh can do."""
+        PRIORITY_BATCH: Query._Priority.ValueType  # 3
+        """Nobody waits: may take half of it."""
+
+    class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+        """Priority is who goes first when there is more work than the mesh can do."""
+
+    PRIORITY_UNSPECIFIED: Query.Priority.ValueType  # 0
+    """INTERACTIVE for Ask, BATCH for CreateQuery."""
+    PRIORITY_CRITICAL: Query.Priority.ValueType  # 1
+    """Refused last."""
+    PRIORITY_INTERACTIVE: Query.Priority.ValueType  # 2
+    """Somebody waits: may take four fifths of what the mesh can do."""
+    PRIORITY_BATCH: Query.Priority.ValueType  # 3
+    """Nobody waits: may take half of it."""
+
     NAME_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
@@ -82,6 +109,7 @@ class Query(_message.Message):
     FAILURES_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name `queries/{query}`."""
     question: _builtins.str
@@ -92,6 +120,8 @@ class Query(_message.Message):
     """Where it stands."""
     last_sequence: _builtins.int
     """Sequence of its newest event."""
+    priority: Global___Query.Priority.ValueType
+    """Who goes first under load."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Time the answer may take, 0.1 s to 600 s; unset means the plan's (30 s by default)."""
@@ -145,10 +175,11 @@ class Query(_message.Message):
         failures: _abc.Iterable[Global___AgentFailure] | None = ...,
         usage: Global___Usage | None = ...,
         last_sequence: _builtins.int = ...,
+        priority: Global___Query.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "name", b"name", "plan", b"plan", "question", b"question", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "name", b"name", "plan", b"plan", "priority", b"priority", "question", b"question", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

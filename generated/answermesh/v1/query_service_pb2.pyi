@@ -57,6 +57,7 @@ class AskRequest(_message.Message):
     DURABILITY_FIELD_NUMBER: _builtins.int
     BATCHED_FIELD_NUMBER: _builtins.int
     LINGER_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """What is asked, 1-4000 characters that are not all white space."""
     plan: _builtins.str
@@ -66,6 +67,10 @@ class AskRequest(_message.Message):
     batched: _builtins.bool
     """True if one response may carry several events, in `event` and `more`, where they happen together: a message costs
     more than an event. Leave it unset over HTTP, where a response shows `event` alone.
+    """
+    priority: _query_pb2.Query.Priority.ValueType
+    """Who goes first under load: what is beyond the mesh's capacity is refused at once with OVERLOADED, and told when to
+    try again.
     """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
@@ -93,10 +98,11 @@ class AskRequest(_message.Message):
         durability: Global___AskRequest.Durability.ValueType = ...,
         batched: _builtins.bool = ...,
         linger: _duration_pb2.Duration | None = ...,
+        priority: _query_pb2.Query.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["linger", b"linger", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "documents", b"documents", "durability", b"durability", "linger", b"linger", "plan", b"plan", "question", b"question", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "documents", b"documents", "durability", b"durability", "linger", b"linger", "plan", b"plan", "priority", b"priority", "question", b"question", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

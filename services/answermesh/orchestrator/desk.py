@@ -14,24 +14,23 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from answermesh.errors import Failure, Reason
+from answermesh.orchestrator.admission import Admission
 from answermesh.orchestrator.ending import Tally
 from answermesh.orchestrator.ephemeral import MemoryLog
 from answermesh.orchestrator.journal import Journal, QueryLog
 from answermesh.orchestrator.keeping import Keeping
 from answermesh.orchestrator.leases import Claim, Leases
-from answermesh.orchestrator.plan import Wiring
+from answermesh.orchestrator.plan import DEFAULT, Wiring
 from answermesh.orchestrator.queries import Queries
 from answermesh.orchestrator.recovery import Course, agents_of, elapsed_s
 from answermesh.orchestrator.run import Agents, QueryRun, allowed_s
 from answermesh.orchestrator.watching import Watching
-from answermesh.rpc.deadline import no_deadline
+from answermesh.rpc.deadline import exceeded, no_deadline
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
 log = logging.getLogger(__name__)
 
-# Queries answered at once; more wait in the database, or are refused if their caller waits with them.
-MAX_RUNNING = 64
-# Queries of an owner that died, beyond those: they were admitted once, and their readers wait.
+# Queries of an owner that died, beyond what is admitted: they were once, and their readers wait.
 MAX_ADOPTED = 64
 # How often queries without an owner are looked for when nothing points to one.
 LOOK_S = 0.5
@@ -89,6 +88,8 @@ class Desk:
         self._agents = agents
         self._tenant = tenant
         self._running: dict[str, _Running] = {}
+        self._now_s = asyncio.get_running_loop().time
+        self._admission = Admission(self._now_s())
         self._keeping = Keeping(leases, tenant, self._held, self._lose)
         self._tasks: asyncio.TaskGroup | None = None
         self._wanted = asyncio.Event()
@@ -115,8 +116,7 @@ class Desk:
         Where it may linger, it is cancelled when nobody has read it for so long; else its caller cancels it.
         Raises Failure(OVERLOADED) when too many are being answered, SERVICE_UNAVAILABLE when the process is to stop.
         """
-        wiring = self._admitted(query)
-        timeout_s = _allowed_s(query, wiring, remaining_s)
+        wiring, timeout_s = self._admitted(query, remaining_s)
         # Whoever takes the query over knows of no caller's deadline but by this.
         query.timeout.FromMicroseconds(round(timeout_s * 1e6))
         query_log = self._journal.begin(self._tenant, query, self._leases.owner)
@@ -129,9 +129,9 @@ class Desk:
 
         Raises Failure(OVERLOADED) when too many are being answered.
         """
-        wiring = self._admitted(query)
+        wiring, timeout_s = self._admitted(query, remaining_s)
         log = MemoryLog(query)
-        self._run(log, wiring, _allowed_s(query, wiring, remaining_s))
+        self._run(log, wiring, timeout_s)
         return log
 
     def look(self) -> None:
@@ -180,17 +180,22 @@ class Desk:
     def _lose(self, query_id: str) -> None:
         self._leave(query_id, "Another orchestrator has taken the query over.")
 
-    def _admitted(self, query: Query) -> Wiring:
-        """How to answer a query, if there is room for it."""
+    def _admitted(self, query: Query, remaining_s: float | None) -> tuple[Wiring, float]:
+        """How to answer a query and for how long, if there is room for it and its caller waits long enough."""
         if self._closed:
             raise Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.", retry_after_s=0.0)
-        if self._room() <= 0:
-            message = f"{MAX_RUNNING} queries are being answered, the most at once; try again soon."
-            raise Failure(Reason.OVERLOADED, message, retry_after_s=1.0)
-        return self._plans.wiring(query.plan)
+        wiring = self._plans.wiring(query.plan)
+        timeout_s = _allowed_s(query, wiring, remaining_s)
+        if timeout_s <= 0:
+            raise exceeded()
+        if self._admission.room(self._tenant, query.priority, timeout_s, self._now_s()) <= 0:
+            retry_after_s = self._admission.retry_after_s()
+            message = f"More is asked than can be answered in time; try again in {retry_after_s:.1f} s."
+            raise Failure(Reason.OVERLOADED, message, retry_after_s=retry_after_s)
+        return wiring, timeout_s
 
-    def _room(self) -> int:
-        return MAX_RUNNING - len(self._running)
+    def _room(self, priority: int) -> int:
+        return self._admission.room(self._tenant, priority, DEFAULT.timeout_s, self._now_s())
 
     async def _settled(self, agents: Iterable[str] = ()) -> None:
         with suppress(TimeoutError):
@@ -229,16 +234,25 @@ class Desk:
     async def _claim(self) -> None:
         if self._draining:
             return
-        room = self._room()
         lapsed = self._keeping.may_judge
+        claims: list[Claim] = []
         try:
-            claims = await self._leases.claim(
-                self._tenant, begun=max(room + MAX_ADOPTED, 0), waiting=room, lapsed=lapsed
-            )
+            # The lowest first, whose room is the least; those that matter more may go beyond it.
+            for priority in (Query.PRIORITY_BATCH, Query.PRIORITY_INTERACTIVE, Query.PRIORITY_CRITICAL):
+                room = self._room(priority) - len(claims)
+                claimed = await self._leases.claim(
+                    self._tenant,
+                    begun=max(room, 0) + MAX_ADOPTED,
+                    waiting=room,
+                    lapsed=lapsed,
+                    priority=priority,
+                )
+                claims += claimed
+                self._more_wait = len(claimed) >= room
+                if not self._more_wait:
+                    break
         except Failure as failure:
             log.warning("waiting queries cannot be taken up: %s", failure.message)
-            return
-        self._more_wait = len(claims) >= room
         for claim in claims:
             await self._take_up(claim)
 
@@ -270,6 +284,8 @@ class Desk:
         patience_s: float | None = None,
     ) -> None:
         assert self._tasks is not None, "the desk is not running"
+        began_s = self._now_s()
+        self._admission.begun(self._tenant, timeout_s, began_s)
         name = query_log.record.name
         query_id = name.removeprefix("queries/")
         run = QueryRun(query_log, wiring, self._agents, timeout_s, Course(wiring, events))
@@ -287,6 +303,9 @@ class Desk:
                 else:
                     query_log.fail(Failure(Reason.INTERNAL, "The query's log is closed."))
                 self._running.pop(query_id, None)
+                now_s = self._now_s()
+                took_s = None if run.was_stopped else now_s - began_s
+                self._admission.over(self._tenant, took_s, now_s, late=run.was_late)
                 self._emptied.set()
                 if self._more_wait:
                     self._wanted.set()

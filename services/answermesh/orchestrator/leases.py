@@ -49,15 +49,16 @@ class Leases:
             rows = await tx.fetch(SQL.held_queries, list(held), list(held.values()))
         return {row["query_id"] for row in rows}
 
-    async def claim(self, tenant: str, *, begun: int, waiting: int, lapsed: bool) -> list[Claim]:
+    async def claim(self, tenant: str, *, begun: int, waiting: int, lapsed: bool, priority: int) -> list[Claim]:
         """Take up queries that nobody answers: at most so many that were begun, and so many that only wait.
 
+        None of a lower priority than `priority`.
         The oldest come first. With `lapsed`, also those whose owner's lease has run out.
         """
         async with self._store.transaction(tenant) as tx:
-            rows = await tx.fetch(SQL.claim_queries, self.owner, lapsed, begun, True)
+            rows = await tx.fetch(SQL.claim_queries, self.owner, lapsed, begun, True, priority)
             if waiting > 0:
-                rows += await tx.fetch(SQL.claim_queries, self.owner, lapsed, waiting, False)
+                rows += await tx.fetch(SQL.claim_queries, self.owner, lapsed, waiting, False, priority)
         return [_claim(row) for row in rows]
 
     async def seize(self, tenant: str, query_id: str) -> Claim | None:

@@ -15,11 +15,11 @@ UPDATE queries q
 SET owner = $1, fence = fence + 1
 FROM (
     SELECT tenant_id, query_id FROM queries open
-    WHERE state IN (1, 2) AND owner <> $1 AND (state = 2 OR attached) = $4
+    WHERE state IN (1, 2) AND owner <> $1 AND (state = 2 OR attached) = $4 AND priority <= $5
       AND (owner = '' OR ($2 AND NOT EXISTS (
           SELECT FROM orchestrators o WHERE o.owner = open.owner AND o.lease_until > now()
       )))
-    ORDER BY create_time LIMIT $3
+    ORDER BY priority, create_time LIMIT $3
     FOR UPDATE SKIP LOCKED
 ) open
 WHERE q.tenant_id = open.tenant_id AND q.query_id = open.query_id

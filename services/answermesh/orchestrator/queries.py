@@ -54,6 +54,7 @@ class Queries:
                 query.SerializeToString(),
                 query.state,
                 query.create_time.ToDatetime(UTC),
+                query.priority,
             )
             if accepted is not None:
                 event = queued.SerializeToString()
@@ -118,7 +119,7 @@ def _query(row: Record) -> Query:
 
 def _digest(query: Query) -> bytes:
     """What makes two requests the same: all that their caller chose."""
-    asked = Query(question=query.question, plan=query.plan, documents=query.documents)
+    asked = Query(question=query.question, plan=query.plan, documents=query.documents, priority=query.priority)
     if query.HasField("timeout"):
         asked.timeout.CopyFrom(query.timeout)
     return hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()

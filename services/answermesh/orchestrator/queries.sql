@@ -1,7 +1,7 @@
 -- name: insert_query
 -- Accept a query in the background; nothing is returned where request_id is taken.
-INSERT INTO queries (query_id, request_id, request_hash, record, state, create_time, attached)
-VALUES ($1, $2, $3, $4, $5, $6, false)
+INSERT INTO queries (query_id, request_id, request_hash, record, state, create_time, priority, attached)
+VALUES ($1, $2, $3, $4, $5, $6, $7, false)
 ON CONFLICT (tenant_id, request_id) WHERE request_id <> '' DO NOTHING
 RETURNING query_id;
 

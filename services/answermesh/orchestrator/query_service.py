@@ -49,6 +49,7 @@ class QueryService(QueryServiceServicer):
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[pb.AskRequest, pb.AskResponse]
     ) -> AsyncIterator[pb.AskResponse]:
         query = _checked("", request.question, request.plan, request.timeout, request.documents)
+        query.priority = request.priority or Query.PRIORITY_INTERACTIVE
         query_id = query.name.removeprefix("queries/")
         linger_s = _linger_s(request.linger)
         ended = named = False
@@ -82,6 +83,7 @@ class QueryService(QueryServiceServicer):
     ) -> pb.CreateQueryResponse:
         asked = request.query
         query = _checked("query.", asked.question, asked.plan, asked.timeout, asked.documents)
+        query.priority = asked.priority or Query.PRIORITY_BATCH
         if request.request_id:
             _check_request_id(request.request_id)
         self._registry.wiring(query.plan)

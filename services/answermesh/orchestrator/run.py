@@ -64,6 +64,16 @@ class QueryRun:
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
 
+    @property
+    def was_late(self) -> bool:
+        """Whether it was cut off at its deadline."""
+        return self._stopped is not None and self._stopped.reason is Reason.DEADLINE_EXCEEDED
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was ended early from outside."""
+        return self._stopped is not None and not self.was_late
+
     async def execute(self) -> None:
         """Answer the query, to its last event. Returns when that is committed.
 

@@ -196,6 +196,24 @@ class QueryState(betterproto.Enum):
     """Stopped by its caller."""
 
 
+class QueryPriority(betterproto.Enum):
+    """
+    Priority is who goes first when there is more work than the mesh can do.
+    """
+
+    PRIORITY_UNSPECIFIED = 0
+    """INTERACTIVE for Ask, BATCH for CreateQuery."""
+
+    PRIORITY_CRITICAL = 1
+    """Refused last."""
+
+    PRIORITY_INTERACTIVE = 2
+    """Somebody waits: may take four fifths of what the mesh can do."""
+
+    PRIORITY_BATCH = 3
+    """Nobody waits: may take half of it."""
+
+
 class ImportDocumentsResponseOutcome(betterproto.Enum):
     """Outcome is what became of a file."""
 
@@ -928,6 +946,9 @@ class Query(betterproto.Message):
 
     last_sequence: int = betterproto.int64_field(14)
     """Sequence of its newest event."""
+
+    priority: "QueryPriority" = betterproto.enum_field(15)
+    """Who goes first under load."""
 
 
 @dataclass(eq=False, repr=False)
@@ -1879,6 +1900,12 @@ class AskRequest(betterproto.Message):
     """
     Time, up to 60 s, that the answer goes on when its caller is cut off or hangs up, so that it can come back by
      WatchQuery after the last event it saw; CancelQuery stops it then. Unset means that it stops at once.
+    """
+
+    priority: "QueryPriority" = betterproto.enum_field(8)
+    """
+    Who goes first under load: what is beyond the mesh's capacity is refused at once with OVERLOADED, and told when to
+     try again.
     """
 
 
