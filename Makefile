@@ -58,9 +58,12 @@ chaos: setup ## Kill, stop and cut a mesh in use for MINUTES (default 10), and c
 	$(BIN)/python -m bench.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 KILLS ?= 200
-drill: setup ## Kill the owner of an answer KILLS times (default 200), then stop it as often
+drill: setup ## Kill the owner of an answer KILLS times (default 200), stop it as often; then Postgres and authors
 	$(BIN)/python -m bench.chaos.drill --kills $(KILLS) --how kill
 	$(BIN)/python -m bench.chaos.drill --kills $(KILLS) --how stop
+	$(BIN)/python -m bench.chaos.drill --kills 40 --whom postgres
+	$(BIN)/python -m bench.chaos.drill --kills 40 --whom author --authors 2
+	$(BIN)/python -m bench.chaos.drill --kills 40 --whom author --authors 2 --how stop
 
 rolling: setup ## Replace every service of a mesh that is in use, without a failed answer
 	$(BIN)/python -m bench.chaos.rolling

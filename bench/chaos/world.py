@@ -6,6 +6,7 @@ Clients reach it through proxies whose connections can be cut.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -104,20 +105,26 @@ async def _all_serve(channel: object) -> bool:
 
 
 @asynccontextmanager
-async def world(folder: Path, *, orchestrators: int = 2, gateway: bool = True) -> AsyncIterator[World]:
-    """A world in a folder; all processes are ended at the end."""
+async def world(
+    folder: Path, *, orchestrators: int = 2, authors: int = 2, gateway: bool = True
+) -> AsyncIterator[World]:
+    """A world in a folder; all processes are ended at the end. `authors` are replicas of the one that writes."""
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(EmbeddedPostgres(folder / "data", folder / "run"))
-        agents = {name: f"unix:{folder}/{name}.sock" for name in TEAM}
+        agents = {name: [f"unix:{folder}/{name}-{n}.sock" for n in range(_replicas(name, authors))] for name in TEAM}
         config = folder / "mesh.toml"
-        tables = "".join(f'[agents.{name}]\ntargets = ["{target}"]\n' for name, target in agents.items())
+        tables = "".join(f"[agents.{name}]\ntargets = {json.dumps(targets)}\n" for name, targets in agents.items())
         nowhere = "unix:/nonexistent/service.sock"
         config.write_text(f'[targets]\nknowledge = "{nowhere}"\nmodels = "{nowhere}"\n{tables}{PLAN}')
         environ = {**os.environ, "DATABASE_URL": postgres.dsn, "ANSWERMESH_LOG_LEVEL": "warning"}
         listening = [f"127.0.0.1:{free_port()}" for _ in range(orchestrators)]
         http = f"127.0.0.1:{free_port()}"
         serve = ("-m", "answermesh.cli.main", "serve")
-        commands = {f"agent-{name}": ("-m", "bench.chaos.team", name, target) for name, target in agents.items()}
+        commands: dict[str, Sequence[str]] = {
+            f"agent-{name}-{number}": ("-m", "bench.chaos.team", name, target)
+            for name, targets in agents.items()
+            for number, target in enumerate(targets)
+        }
         for number, address in enumerate(listening):
             commands[f"orchestrator-{number}"] = (*serve, "orchestrator", "--listen", address, "--config", str(config))
         if gateway:
@@ -135,6 +142,10 @@ async def world(folder: Path, *, orchestrators: int = 2, gateway: bool = True) -
         finally:
             for keeper in keepers:
                 keeper.cancel()
+
+
+def _replicas(name: str, authors: int) -> int:
+    return authors if name == "author" else 1
 
 
 async def _keep_postgres(postgres: EmbeddedPostgres) -> None:
