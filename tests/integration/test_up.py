@@ -106,7 +106,7 @@ async def until_answered(address: str, question: str) -> v1.Query:
 
 async def test_a_mesh_answers_heals_keeps_what_it_has_and_stops_without_a_trace(tmp_path: Path) -> None:
     question = "What happens when a leader fails?"
-    async with running(tmp_path, "--orchestrators", "2") as started:
+    async with running(tmp_path, "--orchestrators", "2", "--replicas", "retrieval=2") as started:
         async with Client(started.address) as mesh:
             await import_text(mesh, tmp_path)
             query = await answer_of(mesh, question)
@@ -117,6 +117,7 @@ async def test_a_mesh_answers_heals_keeps_what_it_has_and_stops_without_a_trace(
         assert all(citation.uri == "etcd.md" for citation in cited)
 
         before = started.children()
+        assert "retrieval-2" in before
         for victim in ("synthesis", "orchestrator", "orchestrator-2", "knowledge", "postgres"):
             os.kill(before[victim], signal.SIGKILL)
             # An orchestrator comes back on the port that clients know.

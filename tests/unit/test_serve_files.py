@@ -8,10 +8,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from answermesh.cli.up import up
 from answermesh.config import AGENTS
 from answermesh.errors import Failure, Reason
-from answermesh.rpc.channel import join_targets
+from answermesh.rpc.channel import join_targets, split_targets
 from answermesh.serve import layout, mesh_file
 from answermesh.serve.addresses import check_listen
 from answermesh.serve.claim import claimed
@@ -109,3 +111,19 @@ def test_every_service_is_told_where_the_others_are(tmp_path: Path) -> None:
         # A successor may listen at the other one.
         assert env[f"ANSWERMESH_TARGET_{name.upper()}"] == join_targets([by_name[name].listen, by_name[name].other])
     assert env["ANSWERMESH_DATABASE_URL"] == "postgresql://x"
+
+
+def test_every_replica_of_an_agent_is_a_process_of_its_own_that_all_know(tmp_path: Path) -> None:
+    replicas = {"synthesis": 3}
+    groups = layout.services(tmp_path, "127.0.0.1:1", ("127.0.0.1:2",), (), replicas)
+    found = [one for group in groups for one in group if (one.kind or one.name) == "synthesis"]
+    assert [one.name for one in found] == ["synthesis", "synthesis-2", "synthesis-3"]
+    target = layout.environ(tmp_path, {}, replicas)["ANSWERMESH_TARGET_SYNTHESIS"]
+    assert split_targets(target) == [address for one in found for address in (one.listen, one.other)]
+
+
+@pytest.mark.parametrize("text", ["nobody=2", "synthesis", "synthesis=0", "synthesis=17", "synthesis=x"])
+def test_what_is_no_number_of_replicas_is_refused(text: str) -> None:
+    ended = CliRunner().invoke(up, ["--replicas", text])
+    assert ended.exit_code != 0
+    assert "--replicas" in ended.output

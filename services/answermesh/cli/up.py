@@ -10,7 +10,7 @@ import click
 
 from answermesh.cli import exits
 from answermesh.cli.connect import tell
-from answermesh.errors import Failure
+from answermesh.errors import Failure, invalid_field
 
 if TYPE_CHECKING:
     from answermesh.serve.up import Plan
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     help="How many share the queries; one goes on when another dies. --grpc may name an address for each.",
 )
 @click.option(
+    "--replicas",
+    multiple=True,
+    metavar="AGENT=N",
+    help="Run several processes of an agent, which share its runs; repeatable, up to 16 each.",
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help='Gets {"http": …, "grpc": …} when ready.'
 )
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file of settings.")
@@ -38,6 +44,7 @@ def up(
     http: str,
     grpc: str,
     orchestrators: int,
+    replicas: tuple[str, ...],
     ready_file: Path | None,
     config: Path | None,
     local_llm: bool,
@@ -51,7 +58,7 @@ def up(
     \b
     Examples:
       answermesh up
-      answermesh up --orchestrators 2
+      answermesh up --orchestrators 2 --replicas synthesis=2
       answermesh up --data ./mesh --http 127.0.0.1:0 --grpc 127.0.0.1:0 --ready-file mesh.json
     """
     import asyncio
@@ -62,7 +69,9 @@ def up(
     from answermesh.serve.up import up as run_up
 
     try:
-        plan = plan_of(data, http, grpc, ready_file, config, orchestrators)
+        plan = replace(
+            plan_of(data, http, grpc, ready_file, config, orchestrators), replicas=dict(map(_replicas, replicas))
+        )
         if local_llm or gguf:
             plan = replace(plan, gguf=model_of(plan.settings, gguf))
         with Console() as listener:
@@ -93,3 +102,15 @@ def plan_of(
     if data:
         settings = replace(settings, data_dir=data.absolute())
     return Plan(settings, http, several(grpc, orchestrators), ready_file, config.absolute() if config else None)
+
+
+def _replicas(text: str) -> tuple[str, int]:
+    """An agent and the number of its processes. Raises Failure(INVALID_FIELD)."""
+    from answermesh.config import AGENTS
+
+    agent, _, count = text.partition("=")
+    if agent not in AGENTS:
+        raise invalid_field("--replicas", f"{text!r} names none of {', '.join(AGENTS)}; write for example synthesis=2.")
+    if not count.isdecimal() or not 1 <= int(count) <= 16:
+        raise invalid_field("--replicas", f"{text!r} must end with a number, 1 to 16; write for example {agent}=2.")
+    return agent, int(count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from answermesh.config import AGENTS
 from answermesh.rpc.channel import join_targets
@@ -35,33 +36,51 @@ class Service:
     held: bool = False
 
 
+def several(kind: str, count: int) -> tuple[str, ...]:
+    """The names of so many services of a kind."""
+    return (kind, *(f"{kind}-{number}" for number in range(2, count + 1)))
+
+
 def orchestrators(count: int) -> tuple[str, ...]:
     """The names of so many orchestrators."""
-    return (ORCHESTRATOR, *(f"{ORCHESTRATOR}-{number}" for number in range(2, count + 1)))
+    return several(ORCHESTRATOR, count)
 
 
 def services(
-    run_dir: Path, http: str, grpc: Sequence[str], agents_need: tuple[str, ...] = ()
+    run_dir: Path,
+    http: str,
+    grpc: Sequence[str],
+    agents_need: tuple[str, ...] = (),
+    replicas: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[tuple[Service, ...], ...]:
     """All services, in the order of their start; those of one group are stopped together, the last group first.
 
-    There is one orchestrator for each address in `grpc`.
+    There is one orchestrator for each address in `grpc`, and one process of an agent but for those in `replicas`.
     """
     named = dict(zip(orchestrators(len(grpc)), grpc, strict=True))
     return (
         # The slowest to start comes first.
         (_private(run_dir, "models"),),
         (_private(run_dir, "knowledge", (DATABASE,)),),
-        tuple(_private(run_dir, agent, agents_need) for agent in AGENTS),
+        tuple(
+            _private(run_dir, name, agents_need, agent)
+            for agent in AGENTS
+            for name in several(agent, replicas.get(agent, 1))
+        ),
         tuple(Service(name, listen, (DATABASE,), kind=ORCHESTRATOR) for name, listen in named.items()),
         (Service("gateway", http, tuple(named), held=True),),
     )
 
 
-def environ(run_dir: Path, known: Mapping[str, str]) -> dict[str, str]:
+def environ(
+    run_dir: Path, known: Mapping[str, str], replicas: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, str]:
     """Settings that tell a service where the others are; `known` holds what it needed."""
-    private = ("models", "knowledge", *AGENTS)
-    variables = {f"ANSWERMESH_TARGET_{name.upper()}": join_targets(_sockets(run_dir, name)) for name in private}
+    variables = {}
+    for kind in ("models", "knowledge", *AGENTS):
+        names = several(kind, replicas.get(kind, 1))
+        sockets = [socket for name in names for socket in _sockets(run_dir, name)]
+        variables[f"ANSWERMESH_TARGET_{kind.upper()}"] = join_targets(sockets)
     if addresses := [address for name, address in known.items() if name.startswith(ORCHESTRATOR)]:
         variables["ANSWERMESH_TARGET_ORCHESTRATOR"] = join_targets(addresses)
     if SETTINGS in known:
@@ -71,9 +90,9 @@ def environ(run_dir: Path, known: Mapping[str, str]) -> dict[str, str]:
     return variables
 
 
-def _private(run_dir: Path, name: str, needs: tuple[str, ...] = ()) -> Service:
+def _private(run_dir: Path, name: str, needs: tuple[str, ...] = (), kind: str = "") -> Service:
     first, other = _sockets(run_dir, name)
-    return Service(name, first, needs, other=other)
+    return Service(name, first, needs, kind=kind, other=other)
 
 
 def _sockets(run_dir: Path, name: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from answermesh.errors import Failure, Reason
 from answermesh.gateway.http.listener import bind
@@ -48,8 +49,16 @@ class _Kept:
 class Supervisor:
     """Runs services until its tasks are cancelled; `say` gets a sentence for a person about each thing that happens."""
 
-    def __init__(self, run_dir: Path, log_dir: Path, env: Mapping[str, str], say: Say) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        log_dir: Path,
+        env: Mapping[str, str],
+        say: Say,
+        replicas: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._run_dir = run_dir
+        self._replicas = replicas
         self._log_dir = log_dir
         self._env = {**os.environ, **env}
         self._say = say
@@ -74,7 +83,7 @@ class Supervisor:
         Raises Failure(SERVICE_UNAVAILABLE) if it never becomes ready.
         """
         known = {name: await self.address(name) for name in service.needs}
-        env = {**self._env, **layout.environ(self._run_dir, known)}
+        env = {**self._env, **layout.environ(self._run_dir, known, self._replicas)}
         with ExitStack() as held:
             kept = _Kept(service, env, self._log_dir / f"{service.name}.log", service.listen)
             if service.held:

@@ -6,9 +6,9 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from answermesh.config import Settings
@@ -38,6 +38,8 @@ class Plan:
     config: Path | None = None
     # GGUF file of a language model that runs beside the mesh.
     gguf: Path | None = None
+    # Processes of each agent that has more than one.
+    replicas: Mapping[str, int] = field(default_factory=dict)
 
 
 class Listener:
@@ -83,7 +85,7 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
         env["ANSWERMESH_CONFIG"] = str(plan.config)
     if plan.gguf:
         env[local_llm.KEY_VARIABLE] = secrets.token_urlsafe(24)
-    supervisor = Supervisor(run_dir, plan.settings.data_dir / "logs", env, listener.happened)
+    supervisor = Supervisor(run_dir, plan.settings.data_dir / "logs", env, listener.happened, plan.replicas)
     agents_need = (layout.SETTINGS,) if plan.gguf else ()
     try:
         async with asyncio.TaskGroup() as group:
@@ -96,7 +98,7 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
                         group.create_task(_settings(plan, run_dir, supervisor)),
                     ]
                 )
-            services = layout.services(run_dir, plan.http, plan.grpc, agents_need)
+            services = layout.services(run_dir, plan.http, plan.grpc, agents_need, plan.replicas)
             started += [[group.create_task(supervisor.keep(service)) for service in some] for some in services]
             try:
                 http = await supervisor.address("gateway")
