@@ -79,8 +79,9 @@ fuzz-http: setup ## Send the gateway broken requests for some minutes; FUZZ_SEED
 
 .PHONY: calibrate
 DATA ?= $(ANSWERMESH_EVAL_DATA)
-calibrate: setup ## Fit the weights of the check of claims anew (DATA=folder of the sets)
+calibrate: setup ## Fit the weights of checking and reading anew (DATA=folder of the sets)
 	$(BIN)/python -m bench.calibrate --data $(DATA) --write
+	$(BIN)/python -m bench.calibrate_reading --data $(DATA) --write
 
 lint: setup
 	$(BIN)/ruff check .

@@ -22,6 +22,8 @@ class FakeRun:
         self.query = "queries/test"
         self.documents = documents
         self.text = ""
+        self.min_confidence: float | None = None
+        self.drops_unsupported = False
         self.ledger = Ledger()
         self.emitted: list[Finding] = []
         self._card = card

@@ -163,3 +163,32 @@ async def test_a_model_splits_a_long_question_and_its_failure_costs_nothing() ->
             await Entities(llm).run(run)
         found = [finding.subquestion.text for finding in run.emitted if finding.HasField("subquestion")]
         assert found == expected
+
+
+@pytest.mark.parametrize("drops", [False, True])
+async def test_a_sentence_that_no_passage_supports_is_kept_or_dropped_as_asked(drops: bool) -> None:
+    right, wrong = "The default quota of the etcd store is 2 GB.", "It was written in 1987 by Ada Lovelace."
+    async with scripted(Say(f"{right} [1] {wrong} [1] {right}")) as (_, llm):
+        agent = Synthesis(WordScorer(), llm)
+        run = FakeRun(agent.card, "What is the quota?")
+        run.drops_unsupported = drops
+        run.feed(passage(TEXT))
+        run.end()
+        await agent.run(run)
+    text = "".join(finding.text_delta.text for finding in run.emitted)
+    sentences = [finding.sentence for finding in run.emitted if finding.HasField("sentence")]
+    assert text == (f"{right} {right}" if drops else f"{right} {wrong} {right}")
+    assert [text[one.span.start : one.span.end] for one in sentences] == [one.text for one in sentences]
+    assert [one.index for one in sentences] == list(range(len(sentences)))
+
+
+async def test_an_answer_of_which_all_is_dropped_says_that_the_documents_do_not_answer() -> None:
+    async with scripted(Say("It was written in 1987 by Ada Lovelace. [1]")) as (_, llm):
+        agent = Synthesis(WordScorer(), llm)
+        run = FakeRun(agent.card, "Who wrote it?")
+        run.drops_unsupported = True
+        run.feed(passage(TEXT))
+        run.end()
+        await agent.run(run)
+    assert run.emitted[0].text_delta.text.startswith("The documents do not answer this question.")
+    assert not run.emitted[-1].conclusion.answered

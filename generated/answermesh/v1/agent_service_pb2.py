@@ -30,7 +30,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/agent_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x18\x61nswermesh/v1/mesh.proto\x1a\x19\x61nswermesh/v1/query.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x10\n\x0eGetCardRequest\"9\n\x0fGetCardResponse\x12&\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x18.answermesh.v1.AgentCard\"\xbd\x01\n\nRunRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1f.answermesh.v1.RunRequest.Start\x12(\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x16.answermesh.v1.Finding\x1aU\n\x05Start\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08question\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tdocuments\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"b\n\x0bRunResponse\x12(\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12)\n\x05usage\x18\x02 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord\"\x93\x02\n\x0eRunManyRequest\x12\x31\n\x05parts\x18\x01 \x03(\x0b\x32\".answermesh.v1.RunManyRequest.Part\x1a\xcd\x01\n\x04Part\x12\x0b\n\x03run\x18\x01 \x01(\x03\x12.\n\x05start\x18\x02 \x01(\x0b\x32\x1f.answermesh.v1.RunRequest.Start\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12\x12\n\nhalf_close\x18\x05 \x01(\x08\x12\x0e\n\x06\x63\x61ncel\x18\x06 \x01(\x08\x12\x0e\n\x06\x63redit\x18\x07 \x01(\x05\"\xf3\x01\n\x0fRunManyResponse\x12\x32\n\x05parts\x18\x01 \x03(\x0b\x32#.answermesh.v1.RunManyResponse.Part\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x1a\x99\x01\n\x04Part\x12\x0b\n\x03run\x18\x01 \x01(\x03\x12(\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12)\n\x05usage\x18\x03 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord\x12\x0e\n\x06\x63redit\x18\x04 \x01(\x05\x12\x1f\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status2\xe8\x01\n\x0c\x41gentService\x12H\n\x07GetCard\x12\x1d.answermesh.v1.GetCardRequest\x1a\x1e.answermesh.v1.GetCardResponse\x12@\n\x03Run\x12\x19.answermesh.v1.RunRequest\x1a\x1a.answermesh.v1.RunResponse(\x01\x30\x01\x12L\n\x07RunMany\x12\x1d.answermesh.v1.RunManyRequest\x1a\x1e.answermesh.v1.RunManyResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/agent_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x18\x61nswermesh/v1/mesh.proto\x1a\x19\x61nswermesh/v1/query.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\"\x10\n\x0eGetCardRequest\"9\n\x0fGetCardResponse\x12&\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x18.answermesh.v1.AgentCard\"\xa5\x02\n\nRunRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1f.answermesh.v1.RunRequest.Start\x12(\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x16.answermesh.v1.Finding\x1a\xbc\x01\n\x05Start\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x08question\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tdocuments\x18\x03 \x03(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x1b\n\x0emin_confidence\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x35\n\x0bunsupported\x18\x06 \x01(\x0e\x32 .answermesh.v1.Query.UnsupportedB\x11\n\x0f_min_confidence\"b\n\x0bRunResponse\x12(\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12)\n\x05usage\x18\x02 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord\"\x93\x02\n\x0eRunManyRequest\x12\x31\n\x05parts\x18\x01 \x03(\x0b\x32\".answermesh.v1.RunManyRequest.Part\x1a\xcd\x01\n\x04Part\x12\x0b\n\x03run\x18\x01 \x01(\x03\x12.\n\x05start\x18\x02 \x01(\x0b\x32\x1f.answermesh.v1.RunRequest.Start\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x08\x66indings\x18\x04 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12\x12\n\nhalf_close\x18\x05 \x01(\x08\x12\x0e\n\x06\x63\x61ncel\x18\x06 \x01(\x08\x12\x0e\n\x06\x63redit\x18\x07 \x01(\x05\"\xf3\x01\n\x0fRunManyResponse\x12\x32\n\x05parts\x18\x01 \x03(\x0b\x32#.answermesh.v1.RunManyResponse.Part\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x1a\x99\x01\n\x04Part\x12\x0b\n\x03run\x18\x01 \x01(\x03\x12(\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x16.answermesh.v1.Finding\x12)\n\x05usage\x18\x03 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord\x12\x0e\n\x06\x63redit\x18\x04 \x01(\x05\x12\x1f\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status2\xe8\x01\n\x0c\x41gentService\x12H\n\x07GetCard\x12\x1d.answermesh.v1.GetCardRequest\x1a\x1e.answermesh.v1.GetCardResponse\x12@\n\x03Run\x12\x19.answermesh.v1.RunRequest\x1a\x1a.answermesh.v1.RunResponse(\x01\x30\x01\x12L\n\x07RunMany\x12\x1d.answermesh.v1.RunManyRequest\x1a\x1e.answermesh.v1.RunManyResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,19 +46,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCARDRESPONSE']._serialized_start=242
   _globals['_GETCARDRESPONSE']._serialized_end=299
   _globals['_RUNREQUEST']._serialized_start=302
-  _globals['_RUNREQUEST']._serialized_end=491
-  _globals['_RUNREQUEST_START']._serialized_start=406
-  _globals['_RUNREQUEST_START']._serialized_end=491
-  _globals['_RUNRESPONSE']._serialized_start=493
-  _globals['_RUNRESPONSE']._serialized_end=591
-  _globals['_RUNMANYREQUEST']._serialized_start=594
-  _globals['_RUNMANYREQUEST']._serialized_end=869
-  _globals['_RUNMANYREQUEST_PART']._serialized_start=664
-  _globals['_RUNMANYREQUEST_PART']._serialized_end=869
-  _globals['_RUNMANYRESPONSE']._serialized_start=872
-  _globals['_RUNMANYRESPONSE']._serialized_end=1115
-  _globals['_RUNMANYRESPONSE_PART']._serialized_start=962
-  _globals['_RUNMANYRESPONSE_PART']._serialized_end=1115
-  _globals['_AGENTSERVICE']._serialized_start=1118
-  _globals['_AGENTSERVICE']._serialized_end=1350
+  _globals['_RUNREQUEST']._serialized_end=595
+  _globals['_RUNREQUEST_START']._serialized_start=407
+  _globals['_RUNREQUEST_START']._serialized_end=595
+  _globals['_RUNRESPONSE']._serialized_start=597
+  _globals['_RUNRESPONSE']._serialized_end=695
+  _globals['_RUNMANYREQUEST']._serialized_start=698
+  _globals['_RUNMANYREQUEST']._serialized_end=973
+  _globals['_RUNMANYREQUEST_PART']._serialized_start=768
+  _globals['_RUNMANYREQUEST_PART']._serialized_end=973
+  _globals['_RUNMANYRESPONSE']._serialized_start=976
+  _globals['_RUNMANYRESPONSE']._serialized_end=1219
+  _globals['_RUNMANYRESPONSE_PART']._serialized_start=1066
+  _globals['_RUNMANYRESPONSE_PART']._serialized_end=1219
+  _globals['_AGENTSERVICE']._serialized_start=1222
+  _globals['_AGENTSERVICE']._serialized_end=1454
 # @@protoc_insertion_point(module_scope)

@@ -80,6 +80,8 @@ class RunRequest(_message.Message):
         QUESTION_FIELD_NUMBER: _builtins.int
         DOCUMENTS_FIELD_NUMBER: _builtins.int
         TEXT_FIELD_NUMBER: _builtins.int
+        MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
+        UNSUPPORTED_FIELD_NUMBER: _builtins.int
         query: _builtins.str
         """The query, `queries/{query}`."""
         question: _builtins.str
@@ -89,6 +91,10 @@ class RunRequest(_message.Message):
         first run. The agent either goes on behind it, with a first delta whose offset is this text's length, or tells the
         same again from offset 0. Anything else ends its run with AGENT_FAILED.
         """
+        min_confidence: _builtins.float
+        """As in AskRequest; of interest to the author of the answer."""
+        unsupported: _query_pb2.Query.Unsupported.ValueType
+        """As in AskRequest; of interest to the author of the answer."""
         @_builtins.property
         def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
             """Documents to answer from, `documents/{document}`; empty means all."""
@@ -100,12 +106,16 @@ class RunRequest(_message.Message):
             question: _builtins.str = ...,
             documents: _abc.Iterable[_builtins.str] | None = ...,
             text: _builtins.str = ...,
+            min_confidence: _builtins.float | None = ...,
+            unsupported: _query_pb2.Query.Unsupported.ValueType = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "min_confidence", b"min_confidence"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "query", b"query", "question", b"question", "text", b"text"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "documents", b"documents", "min_confidence", b"min_confidence", "query", b"query", "question", b"question", "text", b"text", "unsupported", b"unsupported"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
+        _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
+        _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
 
     START_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int

@@ -684,14 +684,19 @@ class Conclusion(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    SHORT_ANSWER_FIELD_NUMBER: _builtins.int
     mode: Global___Conclusion.Mode.ValueType
     """How the text came about."""
     answered: _builtins.bool
     """False if the documents do not answer the question; the text then says so."""
     confidence: _builtins.float
-    """How sure the author is that the text answers the question, 0 to 1."""
+    """How sure the author is that the text answers the question, 0 to 1; for EXTRACTIVE a calibrated probability."""
     model: _builtins.str
     """Language model that wrote it; empty for EXTRACTIVE."""
+    @_builtins.property
+    def short_answer(self) -> Global___ShortAnswer:
+        """The piece of a source that answers in the fewest words; unset where none was looked for or found."""
+
     def __init__(
         self,
         *,
@@ -699,14 +704,55 @@ class Conclusion(_message.Message):
         answered: _builtins.bool = ...,
         confidence: _builtins.float = ...,
         model: _builtins.str = ...,
+        short_answer: Global___ShortAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["short_answer", b"short_answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "confidence", b"confidence", "mode", b"mode", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "confidence", b"confidence", "mode", b"mode", "model", b"model", "short_answer", b"short_answer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Conclusion: _TypeAlias = Conclusion  # noqa: Y015
+
+@_typing.final
+class ShortAnswer(_message.Message):
+    """ShortAnswer is the piece of a source that answers in the fewest words."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    PASSAGE_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    SPAN_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Its characters, exactly those of the document's text within `span`."""
+    passage: _builtins.str
+    """Passage that holds it, `documents/{document}/passages/{passage}`."""
+    document: _builtins.str
+    """Document, `documents/{document}`."""
+    probability: _builtins.float
+    """How likely it is right, 0 to 1: what words it is expected to share with the right answer, as a share."""
+    @_builtins.property
+    def span(self) -> Global___Span:
+        """Where in the document's text."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        passage: _builtins.str = ...,
+        document: _builtins.str = ...,
+        span: Global___Span | None = ...,
+        probability: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "passage", b"passage", "probability", b"probability", "span", b"span", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShortAnswer: _TypeAlias = ShortAnswer  # noqa: Y015
 
 @_typing.final
 class Note(_message.Message):

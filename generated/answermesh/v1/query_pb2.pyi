@@ -95,6 +95,29 @@ class Query(_message.Message):
     PRIORITY_BATCH: Query.Priority.ValueType  # 3
     """Nobody waits: may take half of it."""
 
+    class _Unsupported:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _UnsupportedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Query._Unsupported.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        UNSUPPORTED_UNSPECIFIED: Query._Unsupported.ValueType  # 0
+        """The same as MARK."""
+        UNSUPPORTED_MARK: Query._Unsupported.ValueType  # 1
+        """They are told, and their verdict says so."""
+        UNSUPPORTED_DROP: Query._Unsupported.ValueType  # 2
+        """They are not told. Each sentence is checked before its first character is shown, so the text comes later."""
+
+    class Unsupported(_Unsupported, metaclass=_UnsupportedEnumTypeWrapper):
+        """Unsupported is what becomes of sentences of an answer that no source supports."""
+
+    UNSUPPORTED_UNSPECIFIED: Query.Unsupported.ValueType  # 0
+    """The same as MARK."""
+    UNSUPPORTED_MARK: Query.Unsupported.ValueType  # 1
+    """They are told, and their verdict says so."""
+    UNSUPPORTED_DROP: Query.Unsupported.ValueType  # 2
+    """They are not told. Each sentence is checked before its first character is shown, so the text comes later."""
+
     NAME_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
@@ -110,6 +133,8 @@ class Query(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name `queries/{query}`."""
     question: _builtins.str
@@ -122,6 +147,10 @@ class Query(_message.Message):
     """Sequence of its newest event."""
     priority: Global___Query.Priority.ValueType
     """Who goes first under load."""
+    min_confidence: _builtins.float
+    """As in AskRequest."""
+    unsupported: Global___Query.Unsupported.ValueType
+    """As in AskRequest."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Time the answer may take, 0.1 s to 600 s; unset means the plan's (30 s by default)."""
@@ -176,12 +205,16 @@ class Query(_message.Message):
         usage: Global___Usage | None = ...,
         last_sequence: _builtins.int = ...,
         priority: Global___Query.Priority.ValueType = ...,
+        min_confidence: _builtins.float | None = ...,
+        unsupported: Global___Query.Unsupported.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "min_confidence", b"min_confidence", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "name", b"name", "plan", b"plan", "priority", b"priority", "question", b"question", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "min_confidence", b"min_confidence", "name", b"name", "plan", b"plan", "priority", b"priority", "question", b"question", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "unsupported", b"unsupported", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
+    _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
 
 Global___Query: _TypeAlias = Query  # noqa: Y015
 
@@ -197,6 +230,7 @@ class Answer(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    SHORT_ANSWER_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The whole text."""
     mode: _finding_pb2.Conclusion.Mode.ValueType
@@ -211,6 +245,10 @@ class Answer(_message.Message):
     def sentences(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnswerSentence]:
         """The text's sentences, in order, each with its citations and verdict."""
 
+    @_builtins.property
+    def short_answer(self) -> _finding_pb2.ShortAnswer:
+        """The piece of a source that answers in the fewest words; unset where none was looked for or found."""
+
     def __init__(
         self,
         *,
@@ -220,10 +258,11 @@ class Answer(_message.Message):
         answered: _builtins.bool = ...,
         confidence: _builtins.float = ...,
         model: _builtins.str = ...,
+        short_answer: _finding_pb2.ShortAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["short_answer", b"short_answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "confidence", b"confidence", "mode", b"mode", "model", b"model", "sentences", b"sentences", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "confidence", b"confidence", "mode", b"mode", "model", b"model", "sentences", b"sentences", "short_answer", b"short_answer", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

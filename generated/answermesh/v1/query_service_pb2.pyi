@@ -58,6 +58,8 @@ class AskRequest(_message.Message):
     BATCHED_FIELD_NUMBER: _builtins.int
     LINGER_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """What is asked, 1-4000 characters that are not all white space."""
     plan: _builtins.str
@@ -72,6 +74,12 @@ class AskRequest(_message.Message):
     """Who goes first under load: what is beyond the mesh's capacity is refused at once with OVERLOADED, and told when to
     try again.
     """
+    min_confidence: _builtins.float
+    """Probability, 0 to 1, that the documents answer the question below which the answer says that they do not. Unset
+    means 0.3: near misses are told, with their confidence. 0 always answers where a sentence comes near, 1 never does.
+    """
+    unsupported: _query_pb2.Query.Unsupported.ValueType
+    """What becomes of sentences that no source supports; unset means MARK."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Time the answer may take, 0.1 s to 600 s; unset means the plan's (30 s by default). The call's own deadline
@@ -99,12 +107,16 @@ class AskRequest(_message.Message):
         batched: _builtins.bool = ...,
         linger: _duration_pb2.Duration | None = ...,
         priority: _query_pb2.Query.Priority.ValueType = ...,
+        min_confidence: _builtins.float | None = ...,
+        unsupported: _query_pb2.Query.Unsupported.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["linger", b"linger", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "linger", b"linger", "min_confidence", b"min_confidence", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batched", b"batched", "documents", b"documents", "durability", b"durability", "linger", b"linger", "plan", b"plan", "priority", b"priority", "question", b"question", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "batched", b"batched", "documents", b"documents", "durability", b"durability", "linger", b"linger", "min_confidence", b"min_confidence", "plan", b"plan", "priority", b"priority", "question", b"question", "timeout", b"timeout", "unsupported", b"unsupported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
+    _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
 
 Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
 

@@ -44,6 +44,14 @@ class Run(Protocol):
         """
 
     @property
+    def min_confidence(self) -> float | None:
+        """Probability that the documents answer below which the answer says that they do not; None for the default."""
+
+    @property
+    def drops_unsupported(self) -> bool:
+        """Whether sentences that no source supports are not to be told."""
+
+    @property
     def findings(self) -> AsyncIterator[Finding]:
         """Findings of the kinds that the card consumes, as they come; ends when all their producers have ended.
 

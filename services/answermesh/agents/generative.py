@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from answermesh.agents import Run
+from answermesh.agents.checking import check
 from answermesh.agents.extractive import unanswered
 from answermesh.agents.gathering import Gathering
 from answermesh.agents.models import Bill
 from answermesh.agents.prompting import grounded, prompt
+from answermesh.agents.scoring import Scorer
+from answermesh.agents.sources import Sources
 from answermesh.agents.writing import Writing, Written
 from answermesh.errors import Failure, Reason
+from answermesh.knowledge.sentences import split
 from answermesh.llm import LanguageModels, Message
-from answermesh.v1.finding_pb2 import Conclusion, Finding, Passage, Sentence, Span, TextDelta
+from answermesh.v1.finding_pb2 import Conclusion, Finding, Passage, Sentence, Span, TextDelta, Verdict
 
 # What a model is shown: enough for an answer, little enough for a small model's window and for a CPU's patience.
 MAX_PASSAGES = 6
@@ -23,7 +27,7 @@ WRITTEN_CONFIDENCE = 0.8
 UNANSWERED_CONFIDENCE = 0.2
 
 
-async def generate(run: Run, llm: LanguageModels, gathering: Gathering) -> bool:
+async def generate(run: Run, llm: LanguageModels, gathering: Gathering, scorer: Scorer) -> bool:
     """Write the answer, or the rest of one that broke off; False if there is nothing to write from, or no model did.
 
     Raises Failure(MODEL_UNAVAILABLE) where the models fail in mid-answer: what was told stays told.
@@ -33,7 +37,7 @@ async def generate(run: Run, llm: LanguageModels, gathering: Gathering) -> bool:
         return False
     writing = Writing(run.text)
     bill = Bill(run.ledger)
-    told = _Told(run, passages)
+    told = _Told(run, passages) if not run.drops_unsupported else _Supported(run, passages, gathering.sources, scorer)
     messages = grounded("synthesis", f"Question: {run.question}", [_source(passage) for passage in passages])
     if run.text:
         messages += [Message("assistant", run.text), Message("user", prompt("going_on"))]
@@ -50,15 +54,18 @@ async def generate(run: Run, llm: LanguageModels, gathering: Gathering) -> bool:
     await told.tell(writing.finish(), writing.sentences(final=True))
     if not writing.text and not writing.not_found:
         return False
-    if writing.not_found:
-        await told.tell(unanswered([*gathering.sources.passages.values()]), ())
+    answered = not writing.not_found and bool(told.offset)
+    if not answered:
+        # After all that was dropped there may be nothing, and an answer has a text.
+        message = unanswered([*gathering.sources.passages.values()])
+        await run.emit(Finding(id="delta-0", text_delta=TextDelta(text=message)))
     await run.emit(
         Finding(
             id="conclusion",
             conclusion=Conclusion(
                 mode=Conclusion.MODE_GENERATIVE,
-                answered=not writing.not_found,
-                confidence=UNANSWERED_CONFIDENCE if writing.not_found else WRITTEN_CONFIDENCE,
+                answered=answered,
+                confidence=WRITTEN_CONFIDENCE if answered else UNANSWERED_CONFIDENCE,
                 model=bill.model,
             ),
         )
@@ -87,17 +94,53 @@ class _Told:
     def __init__(self, run: Run, passages: Sequence[Passage]) -> None:
         self._run = run
         self._passages = passages
-        self._offset = len(run.text)
+        self.offset = len(run.text)
 
     async def tell(self, text: str, sentences: Iterable[Written]) -> None:
         found: list[Finding] = []
         if text:
-            found.append(Finding(id=f"delta-{self._offset}", text_delta=TextDelta(text=text, offset=self._offset)))
-            self._offset += len(text)
+            found.append(Finding(id=f"delta-{self.offset}", text_delta=TextDelta(text=text, offset=self.offset)))
+            self.offset += len(text)
         found.extend(Finding(id=f"sentence-{one.index}", sentence=self._sentence(one)) for one in sentences)
         await self._run.emit(*found)
 
     def _sentence(self, written: Written) -> Sentence:
-        named = [self._passages[n - 1].name for n in written.sources if 1 <= n <= len(self._passages)]
         span = Span(start=written.start, end=written.end)
-        return Sentence(index=written.index, text=written.text, span=span, passages=named)
+        return Sentence(index=written.index, text=written.text, span=span, passages=_named(written, self._passages))
+
+
+class _Supported:
+    """Tells only sentences that the passages support, each with its text when it is checked."""
+
+    def __init__(self, run: Run, passages: Sequence[Passage], sources: Sources, scorer: Scorer) -> None:
+        self._run = run
+        self._passages = passages
+        self._sources = sources
+        self._scorer = scorer
+        self._count = len(split(run.text))
+        self.offset = len(run.text)
+
+    async def tell(self, text: str, sentences: Iterable[Written]) -> None:
+        for written in sentences:
+            checked = await check(written.text, self._sources, self._scorer)
+            if checked.value != Verdict.VALUE_SUPPORTED:
+                continue
+            piece = f" {written.text}" if self.offset else written.text
+            delta = TextDelta(text=piece, offset=self.offset)
+            self.offset += len(piece)
+            sentence = Sentence(
+                index=self._count,
+                text=written.text,
+                span=Span(start=self.offset - len(written.text), end=self.offset),
+                passages=_named(written, self._passages),
+            )
+            await self._run.emit(
+                Finding(id=f"delta-{delta.offset}", text_delta=delta),
+                Finding(id=f"sentence-{self._count}", sentence=sentence),
+            )
+            self._count += 1
+
+
+def _named(written: Written, passages: Sequence[Passage]) -> list[str]:
+    """The passages that the model named for a sentence."""
+    return [passages[n - 1].name for n in written.sources if 1 <= n <= len(passages)]

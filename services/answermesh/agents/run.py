@@ -13,6 +13,7 @@ from answermesh.llm import Ledger
 from answermesh.v1.agent_service_pb2 import RunRequest
 from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.mesh_pb2 import AgentCard
+from answermesh.v1.query_pb2 import Query
 
 MAX_ID_CHARS = 64
 MAX_QUESTION_CHARS = 4000
@@ -36,6 +37,8 @@ class StreamRun:
         self.query = start.query
         self.documents: Sequence[str] = tuple(start.documents)
         self.text = start.text
+        self.min_confidence = start.min_confidence if start.HasField("min_confidence") else None
+        self.drops_unsupported = start.unsupported == Query.UNSUPPORTED_DROP
         self.ledger = Ledger()
         self.said = Outgoing(due)
         self._agent = card.agent

@@ -14,6 +14,12 @@ from answermesh.cli.connect import address_option, find_address, run
 @click.option(
     "--document", "documents", multiple=True, metavar="NAME", help="Answer from this document only; repeatable."
 )
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    help="Say that the documents do not answer below this probability that they do.  [default: 0.3]",
+)
+@click.option("--drop-unsupported", is_flag=True, help="Leave out sentences that no source supports.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @click.option("--trace", is_flag=True, help="Print who did what when, then the answer.")
 @address_option
@@ -22,6 +28,8 @@ def ask(
     plan: str,
     timeout_s: float | None,
     documents: tuple[str, ...],
+    min_confidence: float | None,
+    drop_unsupported: bool,
     as_json: bool,
     trace: bool,
     address: str | None,
@@ -48,7 +56,14 @@ def ask(
 
         style = Style.JSON if as_json else Style.TRACE if trace else Style.ANSWER
         async with Client(find_address(address)) as mesh:
-            events = mesh.ask(question, plan=plan, timeout_s=timeout_s, documents=documents)
+            events = mesh.ask(
+                question,
+                plan=plan,
+                timeout_s=timeout_s,
+                documents=documents,
+                min_confidence=min_confidence,
+                drop_unsupported=drop_unsupported,
+            )
             return await follow(events, style, output())
 
     run(work)

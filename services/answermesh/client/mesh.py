@@ -72,13 +72,24 @@ class Client:
     # Questions
 
     async def ask(
-        self, question: str, *, plan: str = "", timeout_s: float | None = None, documents: Sequence[str] = ()
+        self,
+        question: str,
+        *,
+        plan: str = "",
+        timeout_s: float | None = None,
+        documents: Sequence[str] = (),
+        min_confidence: float | None = None,
+        drop_unsupported: bool = False,
     ) -> AsyncGenerator[v1.QueryEvent, None]:
         """Answer a question while listening; closing the generator stops all work for it. Heartbeats are left out.
 
         A broken stream is resumed where it broke, as by `watch`.
         """
-        request = v1.AskRequest(question, plan, documents=list(documents), linger=_LINGER)
+        request = v1.AskRequest(
+            question, plan, documents=list(documents), linger=_LINGER, min_confidence=min_confidence
+        )
+        if drop_unsupported:
+            request.unsupported = v1.QueryUnsupported(v1.QueryUnsupported.UNSUPPORTED_DROP)
         if timeout_s is not None:
             request.timeout = timedelta(seconds=timeout_s)
         limit_s = (_QUERY_LIMIT_S if timeout_s is None else timeout_s) + _MARGIN_S

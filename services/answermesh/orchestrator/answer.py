@@ -63,6 +63,7 @@ class AnswerBuilder:
             answered=conclusion.answered,
             confidence=conclusion.confidence * _supported_share(sentences),
             model=conclusion.model,
+            short_answer=conclusion.short_answer if conclusion.HasField("short_answer") else None,
         )
 
     def _sentence(self, index: int) -> AnswerSentence:

@@ -122,4 +122,7 @@ def _digest(query: Query) -> bytes:
     asked = Query(question=query.question, plan=query.plan, documents=query.documents, priority=query.priority)
     if query.HasField("timeout"):
         asked.timeout.CopyFrom(query.timeout)
+    if query.HasField("min_confidence"):
+        asked.min_confidence = query.min_confidence
+    asked.unsupported = query.unsupported
     return hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()

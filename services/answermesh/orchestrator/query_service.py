@@ -48,7 +48,7 @@ class QueryService(QueryServiceServicer):
     async def Ask(
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[pb.AskRequest, pb.AskResponse]
     ) -> AsyncIterator[pb.AskResponse]:
-        query = _checked("", request.question, request.plan, request.timeout, request.documents)
+        query = _checked("", request)
         query.priority = request.priority or Query.PRIORITY_INTERACTIVE
         query_id = query.name.removeprefix("queries/")
         linger_s = _linger_s(request.linger)
@@ -82,7 +82,7 @@ class QueryService(QueryServiceServicer):
         context: grpc.aio.ServicerContext[pb.CreateQueryRequest, pb.CreateQueryResponse],
     ) -> pb.CreateQueryResponse:
         asked = request.query
-        query = _checked("query.", asked.question, asked.plan, asked.timeout, asked.documents)
+        query = _checked("query.", asked)
         query.priority = asked.priority or Query.PRIORITY_BATCH
         if request.request_id:
             _check_request_id(request.request_id)
@@ -161,18 +161,24 @@ def parcels(events: Sequence[QueryEvent]) -> Iterator[Sequence[QueryEvent]]:
     yield events[start:]
 
 
-def _checked(path: str, question: str, plan: str, timeout: Duration, documents: object) -> Query:
+def _checked(path: str, asked: pb.AskRequest | Query) -> Query:
     """A new query of what was asked. Raises Failure(INVALID_FIELD) naming the field."""
-    check_text(f"{path}question", question, MAX_QUESTION)
-    timeout_s = timeout.ToMicroseconds() / 1e6
+    check_text(f"{path}question", asked.question, MAX_QUESTION)
+    timeout_s = asked.timeout.ToMicroseconds() / 1e6
     if timeout_s and not 0.1 <= timeout_s <= 600:
         raise invalid_field(f"{path}timeout", f"is {timeout_s:g} s; must be 0.1 s to 600 s.")
-    names = list(documents)  # type: ignore[call-overload]  # a repeated string
+    names = list(asked.documents)
     if len(names) > MAX_DOCUMENTS:
         raise invalid_field(f"{path}documents", f"holds {len(names)}; at most {MAX_DOCUMENTS} are allowed.")
     for index, name in enumerate(names):
         check_name(f"{path}documents[{index}]", name, "documents/*")
-    return new_query(question, plan=plan or "default", timeout_s=timeout_s, documents=names)
+    if asked.HasField("min_confidence") and not 0 <= asked.min_confidence <= 1:
+        raise invalid_field(f"{path}min_confidence", f"is {asked.min_confidence:g}; must be 0 to 1.")
+    query = new_query(asked.question, plan=asked.plan or "default", timeout_s=timeout_s, documents=names)
+    if asked.HasField("min_confidence"):
+        query.min_confidence = asked.min_confidence
+    query.unsupported = asked.unsupported
+    return query
 
 
 def _linger_s(linger: Duration) -> float:

@@ -118,7 +118,13 @@ class QueryRun:
     def _begin(self, tasks: asyncio.TaskGroup, ends_s: float) -> None:
         self._flow.begin()
         record = self._log.record
-        start = RunRequest.Start(query=record.name, question=record.question, documents=record.documents)
+        start = RunRequest.Start(
+            query=record.name,
+            question=record.question,
+            documents=record.documents,
+            min_confidence=record.min_confidence if record.HasField("min_confidence") else None,
+            unsupported=record.unsupported,
+        )
         now_s = asyncio.get_running_loop().time()
         steps = self._flow.running()
         self._started_s = {step.agent: now_s for step in steps}

@@ -214,6 +214,23 @@ class QueryPriority(betterproto.Enum):
     """Nobody waits: may take half of it."""
 
 
+class QueryUnsupported(betterproto.Enum):
+    """
+    Unsupported is what becomes of sentences of an answer that no source supports.
+    """
+
+    UNSUPPORTED_UNSPECIFIED = 0
+    """The same as MARK."""
+
+    UNSUPPORTED_MARK = 1
+    """They are told, and their verdict says so."""
+
+    UNSUPPORTED_DROP = 2
+    """
+    They are not told. Each sentence is checked before its first character is shown, so the text comes later.
+    """
+
+
 class ImportDocumentsResponseOutcome(betterproto.Enum):
     """Outcome is what became of a file."""
 
@@ -754,10 +771,41 @@ class Conclusion(betterproto.Message):
     """
 
     confidence: float = betterproto.double_field(3)
-    """How sure the author is that the text answers the question, 0 to 1."""
+    """
+    How sure the author is that the text answers the question, 0 to 1; for EXTRACTIVE a calibrated probability.
+    """
 
     model: str = betterproto.string_field(4)
     """Language model that wrote it; empty for EXTRACTIVE."""
+
+    short_answer: "ShortAnswer" = betterproto.message_field(5)
+    """
+    The piece of a source that answers in the fewest words; unset where none was looked for or found.
+    """
+
+
+@dataclass(eq=False, repr=False)
+class ShortAnswer(betterproto.Message):
+    """
+    ShortAnswer is the piece of a source that answers in the fewest words.
+    """
+
+    text: str = betterproto.string_field(1)
+    """Its characters, exactly those of the document's text within `span`."""
+
+    passage: str = betterproto.string_field(2)
+    """Passage that holds it, `documents/{document}/passages/{passage}`."""
+
+    document: str = betterproto.string_field(3)
+    """Document, `documents/{document}`."""
+
+    span: "Span" = betterproto.message_field(4)
+    """Where in the document's text."""
+
+    probability: float = betterproto.double_field(5)
+    """
+    How likely it is right, 0 to 1: what words it is expected to share with the right answer, as a share.
+    """
 
 
 @dataclass(eq=False, repr=False)
@@ -950,6 +998,12 @@ class Query(betterproto.Message):
     priority: "QueryPriority" = betterproto.enum_field(15)
     """Who goes first under load."""
 
+    min_confidence: "float | None" = betterproto.double_field(20, optional=True)
+    """As in AskRequest."""
+
+    unsupported: "QueryUnsupported" = betterproto.enum_field(21)
+    """As in AskRequest."""
+
 
 @dataclass(eq=False, repr=False)
 class Answer(betterproto.Message):
@@ -976,6 +1030,11 @@ class Answer(betterproto.Message):
 
     model: str = betterproto.string_field(6)
     """Language model that wrote it; empty for EXTRACTIVE."""
+
+    short_answer: "ShortAnswer" = betterproto.message_field(7)
+    """
+    The piece of a source that answers in the fewest words; unset where none was looked for or found.
+    """
 
 
 @dataclass(eq=False, repr=False)
@@ -1201,6 +1260,12 @@ class RunRequestStart(betterproto.Message):
      first run. The agent either goes on behind it, with a first delta whose offset is this text's length, or tells the
      same again from offset 0. Anything else ends its run with AGENT_FAILED.
     """
+
+    min_confidence: "float | None" = betterproto.double_field(5, optional=True)
+    """As in AskRequest; of interest to the author of the answer."""
+
+    unsupported: "QueryUnsupported" = betterproto.enum_field(6)
+    """As in AskRequest; of interest to the author of the answer."""
 
 
 @dataclass(eq=False, repr=False)
@@ -1907,6 +1972,15 @@ class AskRequest(betterproto.Message):
     Who goes first under load: what is beyond the mesh's capacity is refused at once with OVERLOADED, and told when to
      try again.
     """
+
+    min_confidence: "float | None" = betterproto.double_field(20, optional=True)
+    """
+    Probability, 0 to 1, that the documents answer the question below which the answer says that they do not. Unset
+     means 0.3: near misses are told, with their confidence. 0 always answers where a sentence comes near, 1 never does.
+    """
+
+    unsupported: "QueryUnsupported" = betterproto.enum_field(21)
+    """What becomes of sentences that no source supports; unset means MARK."""
 
 
 @dataclass(eq=False, repr=False)

@@ -1,0 +1,241 @@
+"""Fits when a question counts as answered, and which piece of a sentence is the short answer; says how well that does.
+
+    python -m bench.calibrate_reading --data DIR [--memory FILE] [--write]
+
+The folder holds one split of SQuAD 2.0, so each figure is of articles that the weights were not fitted on: one article
+is left out at a time. The weights that are written are fitted on the articles of FITTED alone; the others are never
+fitted on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gzip
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from answermesh.agents import answerable, reading
+from answermesh.agents.scoring import cosine
+from answermesh.agents.spans import pieces
+from answermesh.agents.traits import omissions
+from answermesh.evaluation.answers import exact_match, token_f1
+from answermesh.knowledge.sentences import split
+from bench.calibrate import auc
+from bench.embedded_models import EmbeddedModels
+from bench.logistic import Array, fit
+
+WEIGHTS = Path(__file__).parents[1] / "services" / "answermesh" / "agents" / "weights"
+FITTED = ("Computational_complexity_theory", "French_and_Indian_War", "Harvard_University", "Immune_system")
+PENALTY = 0.01
+# Of the pieces' weights, per weight.
+RIDGE = 5.0
+# A feature that occurs less often than this is left out.
+RARE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A question, read against its paragraph."""
+
+    id: str
+    article: str
+    answers: Sequence[str]
+    signs: Array
+    # Text of each piece of the best sentences, with its features.
+    texts: Sequence[str]
+    features: Sequence[Mapping[str, float]]
+    # Whether it was asked of a paragraph of another article.
+    foreign: bool
+
+
+async def read_all(data: Path, models: EmbeddedModels) -> list[Read]:
+    corpus = {row["id"]: row for row in rows(data / "squad2" / "corpus.jsonl.gz")}
+    others = sorted(corpus)
+    found = []
+    for index, query in enumerate(rows(data / "squad2" / "queries.jsonl.gz")):
+        found.append(await read_one(query, corpus[query["context_id"]], models, foreign=False))
+        if index % 6 == 0:
+            stranger = corpus[others[(index * 7) % len(others)]]
+            if stranger["title"] != corpus[query["context_id"]]["title"]:
+                found.append(await read_one({**query, "answers": []}, stranger, models, foreign=True))
+    return found
+
+
+async def read_one(
+    query: Mapping[str, Any], context: Mapping[str, Any], models: EmbeddedModels, *, foreign: bool
+) -> Read:
+    text, question = context["text"], query["text"]
+    sentences = [text[span.start : span.end] for span in split(text)]
+    shown = [f"{context['title']}: {sentence}" for sentence in sentences]
+    logits = await models.score(question, shown)
+    order = sorted(range(len(sentences)), key=lambda n: -logits[n])
+    best = order[0]
+    asked, nearest, *without = await models.vectors([question, shown[best], *omissions(question)])
+    base = cosine(asked, nearest)
+    changes = [cosine(one, nearest) - base for one in without]
+    passage = f"{context['title']} {text}"
+    signs = answerable.signs(question, sentences[best], passage, [logits[n] for n in order], base, changes)
+    candidates = [(n, piece) for n in order[: reading.SENTENCES] for piece in pieces(sentences[n])]
+    return Read(
+        query["id"],
+        query["context_id"].split("#")[0],
+        query["answers"],
+        np.array(astuple(signs), dtype=float),
+        [sentences[n][piece.start : piece.end] for n, piece in candidates],
+        [reading.features(question, sentences[n], piece, logits[n] - logits[best]) for n, piece in candidates],
+        foreign,
+    )
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def fit_answerable(found: Sequence[Read]) -> tuple[float, Array]:
+    """Bias and weights of the signs as they are, not standardised."""
+    x = np.array([one.signs for one in found])
+    truth = np.array([bool(one.answers) for one in found])
+    weight = np.where([one.foreign for one in found], 0.5, 1.0)
+    fitted = fit(x, np.stack([truth, ~truth], axis=1).astype(float), weight, PENALTY)
+    weights = (fitted.weights[:, 0] - fitted.weights[:, 1]) / fitted.scale
+    return float(fitted.bias[0] - fitted.bias[1] - weights @ fitted.mean), weights
+
+
+def fit_pieces(found: Sequence[Read]) -> dict[str, float]:
+    """Weights of the features of pieces: a softmax over a question's pieces, towards those that share its answer."""
+    counts = Counter(name for one in found for features in one.features for name in features)
+    names = sorted(name for name, count in counts.items() if count >= RARE)
+    column = {name: n for n, name in enumerate(names)}
+    questions = []
+    for one in found:
+        worth = np.array([max((token_f1(text, gold) for gold in one.answers), default=0.0) for text in one.texts])
+        if len(worth) and worth.max() >= 0.3:
+            questions.append((_matrix(one.features, column), worth**3 / (worth**3).sum()))
+    scale = np.vstack([x for x, _ in questions]).std(axis=0)
+    scale[scale < 0.05] = 0.05
+    scaled = [(x / scale, target) for x, target in questions]
+    w = np.zeros(len(names))
+    loss = _loss(w, scaled)
+    for _ in range(20):
+        gradient, hessian = RIDGE * w, RIDGE * np.eye(len(names))
+        for x, target in scaled:
+            p = _softmax(x @ w)
+            mean = x.T @ p
+            gradient = gradient + x.T @ (p - target)
+            hessian += (x * p[:, None]).T @ x - np.outer(mean, mean)
+        step, share = np.linalg.solve(hessian, gradient), 1.0
+        while (after := _loss(w - share * step, scaled)) >= loss and share > 1e-3:
+            share /= 2
+        if loss - after < 0.01:
+            break
+        w, loss = w - share * step, after
+    return {name: float(w[n] / scale[n]) for name, n in column.items()}
+
+
+def _matrix(features: Sequence[Mapping[str, float]], column: Mapping[str, int]) -> Array:
+    x = np.zeros((len(features), len(column)))
+    for row, named in enumerate(features):
+        for name, value in named.items():
+            if name in column:
+                x[row, column[name]] = value
+    return x
+
+
+def _softmax(sums: Array) -> Array:
+    raised = np.exp(sums - sums.max())
+    return np.asarray(raised / raised.sum())
+
+
+def _loss(w: Array, questions: Sequence[tuple[Array, Array]]) -> float:
+    return float(RIDGE / 2 * w @ w - sum(target @ np.log(_softmax(x @ w) + 1e-300) for x, target in questions))
+
+
+def measured(
+    found: Sequence[Read], bias: float, weights: Array, pieces_: Mapping[str, float]
+) -> list[dict[str, float]]:
+    """What the weights make of questions: probability, and the score of the piece."""
+    told = []
+    for one in found:
+        probability = 1 / (1 + np.exp(-(bias + weights @ one.signs)))
+        sums = [sum(pieces_.get(name, 0.0) * value for name, value in named.items()) for named in one.features]
+        text = one.texts[int(np.argmax(sums))] if sums else ""
+        sure = float(_softmax(np.array(sums)).max()) if sums else 0.0
+        exact = max((exact_match(text, gold) for gold in one.answers), default=0.0)
+        shared = max((token_f1(text, gold) for gold in one.answers), default=0.0)
+        told.append(
+            {"p": float(probability), "sure": sure, "answerable": float(bool(one.answers)), "EM": exact, "F1": shared}
+        )
+    return told
+
+
+def show(name: str, told: Sequence[Mapping[str, float]]) -> None:
+    of = {key: np.array([one[key] for one in told]) for key in told[0]}
+    truth = of["answerable"] == 1
+    print(
+        f"{name}: {len(told)} questions, AUC of answerable {auc(truth, of['p']):.3f}, pieces of the answerable "
+        f"EM {100 * of['EM'][truth].mean():.1f} F1 {100 * of['F1'][truth].mean():.1f}"
+    )
+    for score in ("p", "worth"):
+        value = of["p"] if score == "p" else of["p"] * (0.35 + 0.65 * of["sure"])
+        for cut in (0.3, 0.35, 0.4, 0.5, 0.6, 0.7):
+            answered = value >= cut
+            exact = np.where(answered, of["EM"], 1 - of["answerable"]).mean()
+            shared = np.where(answered, of["F1"], 1 - of["answerable"]).mean()
+            kept = answered[truth].mean()
+            shares = f"{answered.mean():.2f} (of the answerable {kept:.2f})"
+            print(f"  {score} >= {cut}: answers {shares}, EM {100 * exact:.1f} F1 {100 * shared:.1f}")
+
+
+HEADER = """# {what}
+#
+# Made by `python -m bench.calibrate_reading`; do not edit. Fitted on {count} questions of {articles} articles of
+# SQuAD 2.0 (CC BY-SA 4.0); no text of them is kept here.
+"""
+
+
+async def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--data", type=Path, required=True)
+    asked.add_argument("--memory", type=Path)
+    asked.add_argument("--write", action="store_true", help="write the weights into the package")
+    options = asked.parse_args()
+    models = EmbeddedModels(options.memory)
+    found = await read_all(options.data, models)
+    models.remember()
+    own = [one for one in found if not one.foreign]
+    left_out = []
+    for article in sorted({one.article for one in own}):
+        rest = [one for one in found if one.article != article]
+        bias, weights = fit_answerable(rest)
+        named = fit_pieces([one for one in rest if not one.foreign])
+        left_out += measured([one for one in own if one.article == article], bias, weights, named)
+    show("each article by the others", left_out)
+    fitting = [one for one in found if one.article in FITTED]
+    bias, weights = fit_answerable(fitting)
+    named = fit_pieces([one for one in fitting if not one.foreign])
+    show("articles never fitted on", measured([one for one in own if one.article not in FITTED], bias, weights, named))
+    if options.write:
+        head = HEADER.format(what="Whether a sentence answers a question.", count=len(fitting), articles=len(FITTED))
+        lines = [f"{head}bias = {bias:.5f}", "", "[weights]"]
+        lines += [f"{name} = {value:.5f}" for name, value in zip(answerable.NAMES, weights, strict=True)]
+        (WEIGHTS / "answerable.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        head = HEADER.format(
+            what="Which piece of a sentence answers a question.", count=len(fitting), articles=len(FITTED)
+        )
+        lines = [
+            f"{head}[weights]",
+            *(f'"{name}" = {value:.4f}' for name, value in named.items() if abs(value) >= 5e-4),
+        ]
+        (WEIGHTS / "answers.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
