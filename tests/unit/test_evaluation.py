@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from answermesh.errors import Failure
+from answermesh.evaluation.alterations import alterations
+from answermesh.evaluation.answers import contains, exact_match, token_f1
 from answermesh.evaluation.rankings import measures
 from answermesh.evaluation.records import Runs
 from answermesh.evaluation.running import limited
 from answermesh.evaluation.sets import corpus, pools, rows, sets
-from answermesh.evaluation.statistics import difference, mean_of, pooled_of
+from answermesh.evaluation.statistics import area_under_curve, difference, mean_of, pooled_of
 from answermesh.evaluation.suite import Item, Record, Task
 from answermesh.evaluation.suites import NAMES, suite
+from answermesh.evaluation.suites.claims import balanced_accuracy, calibration_error, macro_f1
 from answermesh.evaluation.summary import compared, figures
 
 
@@ -151,3 +154,39 @@ def test_a_smaller_corpus_is_named_by_a_field_that_is_true(tmp_path: Path) -> No
     assert small.key != corpus(tmp_path).key
     # The one query needs a document that the smaller corpus lacks.
     assert [task.name for task in suite("graph").tasks(tmp_path)] == [tmp_path.name]
+
+
+def test_answers_are_scored_as_squad_does() -> None:
+    assert exact_match("The Eiffel Tower.", "eiffel tower") == 1
+    assert token_f1("in the 10th century", "10th century") == pytest.approx(0.8)
+    assert token_f1("cat cat dog", "cat dog dog") == pytest.approx(2 / 3)
+    assert (token_f1("", ""), token_f1("x", ""), token_f1("", "x")) == (1, 0, 0)
+    assert contains("It was in May 1940.", ["10 May 1940", "May 1940"]) == 1
+    assert contains("It was in 1940.", ["May 1940"]) == 0
+    assert contains("", []) == 1
+
+
+def test_claims_are_scored_by_label() -> None:
+    labels = list(zip("SSSRRN", "SSRRNN", strict=True))
+    assert macro_f1(labels) == pytest.approx((0.8 + 0.5 + 2 / 3) / 3)
+    assert balanced_accuracy([(True, True), (True, True), (True, False), (False, False)]) == pytest.approx(
+        (2 / 3 + 1) / 2
+    )
+    assert calibration_error([(True, 1.0), (False, 0.0)], bins=2) == 0
+    assert calibration_error([(True, 0.5), (False, 0.5)], bins=1) == 0
+    assert area_under_curve([(True, 0.9), (False, 0.1), (True, 0.5), (False, 0.5)]) == pytest.approx(3.5 / 4)
+
+
+def test_an_alteration_changes_one_number_or_name_and_nothing_else() -> None:
+    texts = [
+        f"In {1900 + n} the town of {name} had {n + 2} bridges over the river."
+        for n, name in enumerate(["Ulm", "Bonn"] * 20)
+    ]
+    made = alterations(texts, 30)
+    assert len(made) == 30
+    assert {one.kind for one in made} == {"number", "name"}
+    for one in made:
+        assert one.sentence in one.text
+        assert one.altered not in one.text
+        assert len(set(one.sentence.split()) ^ set(one.altered.split())) >= 2
+    assert alterations(texts, 30) == made

@@ -12,6 +12,7 @@ _SUITES = {
     "retrieval": "answermesh.evaluation.suites.retrieval:Retrieval",
     "graph": "answermesh.evaluation.suites.graph:Graph",
     "claims": "answermesh.evaluation.suites.claims:Claims",
+    "qa": "answermesh.evaluation.suites.qa:Questions",
 }
 NAMES = tuple(_SUITES)
 
