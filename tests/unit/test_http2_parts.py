@@ -98,12 +98,12 @@ def rest_s(rests: Rests, now: float, before: float, size: int = 100, calls: int 
 def test_only_what_follows_closely_makes_the_socket_rest() -> None:
     rests = Rests()
     assert rest_s(rests, 10.0, 9.9) == 0
-    assert rest_s(rests, 10.001, 10.0) == 0.004
-    rests.ended(10.005)
+    assert rest_s(rests, 10.001, 10.0) == 0.008
+    rests.ended(10.009)
     # What had gathered, and then what comes with the next breath.
-    assert rest_s(rests, 10.006, 10.001, 4000) == 0.004
-    rests.ended(10.010)
-    assert rest_s(rests, 10.030, 10.006) == 0
+    assert rest_s(rests, 10.010, 10.001, 4000) == 0.008
+    rests.ended(10.018)
+    assert rest_s(rests, 10.038, 10.010) == 0
 
 
 def test_a_unary_call_waits_only_among_many_and_for_less() -> None:

@@ -14,7 +14,7 @@ from answermesh.gateway.upstream.http2.outbox import Outbox
 
 # While nothing is under way but streams that nobody answers: far below what a reader of text notices (20 to 50 ms), far
 # above the distance of messages in a burst.
-_STREAMS_REST_S = 0.004
+_STREAMS_REST_S = 0.008
 # While so many calls of any kind are under way: the shortest that uvloop can tell.
 _MANY_CALLS = 16
 _MANY_REST_S = 0.001
