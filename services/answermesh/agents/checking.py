@@ -36,9 +36,14 @@ class Nearest:
     """The sources nearest to a claim, nearest first, and its traits beside the first."""
 
     sources: tuple[Source, ...]
-    # What the traits are beside: the first source, or it and another as one.
-    text: str
+    # What the traits are beside: the first source, or two as one.
+    carrying: tuple[Source, ...]
     traits: Traits
+
+    @property
+    def text(self) -> str:
+        """The text of what the traits are beside."""
+        return " ".join(source.text for source in self.carrying)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class Checked:
     near: bool = True
     # Whether words alone decided, so that no judge need look at it.
     plain: bool = False
+    # The smallest pieces that carry the claim together; empty unless it is supported.
+    carrying: tuple[Source, ...] = ()
 
     def verdict(self, index: int) -> Verdict:
         """The verdict on the sentence or claim of this index."""
@@ -101,7 +108,14 @@ async def check(claim: str, sources: Sources, scorer: Scorer, names: Iterable[st
     names = None if names is None else list(names)
     windows = sources.windows(names)
     if source := word_for_word(claim, windows):
-        return Checked(Verdict.VALUE_SUPPORTED, VERBATIM, "the source says it word for word", (source,), plain=True)
+        return Checked(
+            Verdict.VALUE_SUPPORTED,
+            VERBATIM,
+            "the source says it word for word",
+            (source,),
+            plain=True,
+            carrying=(source,),
+        )
     if settled := by_words(claim, preselected(claim, windows)):
         return settled
     read = preselected(claim, sources.sentences(names))
@@ -120,7 +134,8 @@ def by_words(claim: str, read: Sequence[Source]) -> Checked | None:
         for comparison, source in compared:
             if comparison.relation is relation:
                 rest = tuple(other for other in read if other is not source)
-                return Checked(value, odds, comparison.rationale, (source, *rest), plain=True)
+                carrying = (source,) if relation is Relation.ENTAILED else ()
+                return Checked(value, odds, comparison.rationale, (source, *rest), plain=True, carrying=carrying)
     return None
 
 
@@ -139,7 +154,8 @@ def judged(claim: str, nearest: Nearest) -> Checked:
         odds = _vetoed(odds, refuted=speaks.refutes)
         value = Verdict.VALUE_REFUTED if speaks.refutes else Verdict.VALUE_NOT_ENOUGH_EVIDENCE
         return Checked(value, odds, speaks.reason, nearest.sources, near)
-    return Checked(value, odds, _told(claim, nearest.text, value), nearest.sources, near)
+    carrying = nearest.carrying if value == Verdict.VALUE_SUPPORTED else ()
+    return Checked(value, odds, _told(claim, nearest.text, value), nearest.sources, near, carrying=carrying)
 
 
 def word_for_word(sentence: str, windows: Sequence[Source]) -> Source | None:
@@ -162,10 +178,10 @@ async def nearest(claim: str, read: Sequence[Source], scorer: Scorer) -> Nearest
     The two pieces that share most words are also read as one: a claim may rest on both.
     """
     texts = [source.text for source in read]
-    pieces = list(read)
+    pieces: list[tuple[Source, ...]] = [(source,) for source in read]
     if len(read) > 1:
         texts.append(" ".join(texts[:2]))
-        pieces.append(read[0])
+        pieces.append((read[0], read[1]))
     omitted = omissions(claim)
     async with asyncio.TaskGroup() as group:
         scoring = group.create_task(scorer.score(claim, texts))
@@ -182,7 +198,8 @@ async def nearest(claim: str, read: Sequence[Source], scorer: Scorer) -> Nearest
         [cosine(vector, vectors[0]) - base for vector in rest[: len(omitted)]],
         cosine(negated, vectors[0]) - base,
     )
-    return Nearest(tuple(dict.fromkeys(pieces[n] for n in order)), texts[order[0]], found)
+    ranked = dict.fromkeys(source for n in order for source in pieces[n])
+    return Nearest(tuple(ranked), pieces[order[0]], found)
 
 
 def _vetoed(odds: Odds, *, refuted: bool) -> Odds:

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
-from answermesh.agents.comparison import Relation, numbers_missing
+from answermesh.agents.checking import check
+from answermesh.agents.comparison import numbers_missing
 from answermesh.agents.ids import identifier
-from answermesh.agents.matching import Match, nearest
 from answermesh.agents.models import open_llm
 from answermesh.agents.prompting import grounded
 from answermesh.agents.scoring import ModelScorer, Scorer
-from answermesh.agents.sources import Sources
+from answermesh.agents.sources import Source, Sources
+from answermesh.agents.vetoes import veto
 from answermesh.config import Settings
 from answermesh.errors import Failure
 from answermesh.llm import LanguageModels
@@ -24,10 +25,9 @@ from answermesh.v1.mesh_pb2 import AgentCard
 from answermesh.v1.model_service_pb2_grpc import ModelServiceStub
 
 CITATIONS_PER_SENTENCE = 2
-# Strength (see matching) from which a source sentence in other words carries a sentence.
-CARRYING_STRENGTH = 0.75
-# Confidence of a span that states the sentence in the same words, and of one that a language model pointed out.
-SAME_WORDS_CONFIDENCE = 0.95
+# Source sentences that a language model chooses from.
+SHOWN = 6
+# Confidence of a span that a language model pointed out.
 POINTED_OUT_CONFIDENCE = 0.7
 
 _SCHEMA = {
@@ -85,31 +85,27 @@ class Citation:
         if (source := sources.verbatim(sentence.text, sentence.passages)) and source.passage.name in names:
             found = [source.citation(sentence.index, 1.0)]
         else:
-            matches = await nearest(sentence.text, sources.windows(names), self._scorer)
-            found = _distinct(
-                match.source.citation(sentence.index, _confidence(match))
-                for match in matches
-                if _carries(sentence.text, match)
-            )
+            checked = await check(sentence.text, sources, self._scorer, names)
+            found = [source.citation(sentence.index, checked.odds.supported) for source in checked.carrying]
         await run.emit(*map(_finding, found))
         return bool(found)
 
     async def _ask(self, run: Run, llm: LanguageModels, sentence: Sentence, sources: Sources) -> None:
         """Let a language model point out what carries a sentence in quite other words."""
-        matches = await nearest(sentence.text, sources.windows(), self._scorer)
-        if not matches:
+        near = (await check(sentence.text, sources, self._scorer)).sources[:SHOWN]
+        if not near:
             return
-        messages = grounded("citation", f"Sentence: {sentence.text}", [match.source.text for match in matches])
+        messages = grounded("citation", f"Sentence: {sentence.text}", [source.text for source in near])
         try:
             answer = await llm.complete_json("citation", messages, _SCHEMA, max_tokens=60, ledger=run.ledger)
         except Failure:
             return  # no citation is what stands without a language model, too
-        pointed = [matches[n - 1] for n in answer["sources"] if 1 <= n <= len(matches)]
-        found = _distinct(
-            match.source.citation(sentence.index, POINTED_OUT_CONFIDENCE)
-            for match in pointed
-            if _may_carry(sentence.text, match)
-        )
+        pointed = [near[n - 1] for n in dict.fromkeys(answer["sources"]) if 1 <= n <= len(near)]
+        found = [
+            source.citation(sentence.index, POINTED_OUT_CONFIDENCE)
+            for source in pointed
+            if _may_carry(sentence.text, source)
+        ]
         await run.emit(*map(_finding, found))
 
 
@@ -118,32 +114,6 @@ def _finding(citation: CitationFinding) -> Finding:
     return Finding(id=identifier("citation", *place), citation=citation)
 
 
-def _may_carry(sentence: str, match: Match) -> bool:
-    """Whether nothing speaks against it: no contrary, no number that the source does not give."""
-    contrary = match.comparison.relation is Relation.CONTRADICTED
-    return not contrary and not numbers_missing(sentence, match.source.text)
-
-
-def _carries(sentence: str, match: Match) -> bool:
-    if match.comparison.relation is Relation.ENTAILED:
-        return True
-    return match.strength >= CARRYING_STRENGTH and _may_carry(sentence, match)
-
-
-def _confidence(match: Match) -> float:
-    entailed = match.comparison.relation is Relation.ENTAILED
-    return SAME_WORDS_CONFIDENCE if entailed else min(match.strength, SAME_WORDS_CONFIDENCE)
-
-
-def _distinct(citations: Iterable[CitationFinding]) -> list[CitationFinding]:
-    """The first few that do not overlap."""
-    kept: list[CitationFinding] = []
-    for one in citations:
-        if not any(_overlap(one, other) for other in kept):
-            kept.append(one)
-    return kept[:CITATIONS_PER_SENTENCE]
-
-
-def _overlap(one: CitationFinding, other: CitationFinding) -> bool:
-    same = one.document == other.document
-    return same and one.span.start < other.span.end and other.span.start < one.span.end
+def _may_carry(sentence: str, source: Source) -> bool:
+    """Whether nothing speaks against it: no other number, name or negation, no number that the source does not give."""
+    return veto(sentence, source.text) is None and not numbers_missing(sentence, source.text)
