@@ -9,7 +9,7 @@ from answermesh.cli.connect import address_option, find_address, run
 
 @click.group()
 def queries() -> None:
-    """List, show, watch, cancel and delete queries."""
+    """List, show, export, watch, cancel and delete queries."""
 
 
 @queries.command("list")
@@ -53,6 +53,45 @@ def list_(filter_: str, limit: int, as_json: bool, address: str | None) -> None:
             for q in found
         ]
         print_table(("NAME", "STATE", "ASKED", "QUESTION"), rows, empty="No queries.")
+
+    run(work)
+
+
+@queries.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--style",
+    type=click.Choice(["markdown", "apa", "mla", "chicago", "bibtex"]),
+    default="markdown",
+    show_default=True,
+    help="How sources are told.",
+)
+@address_option
+def export(name: str, style: str, address: str | None) -> None:
+    """Print the answer of the query NAME with its sources in the style of a manual.
+
+    \b
+    Example:
+      answermesh queries export queries/… --style bibtex > sources.bib
+    """
+
+    async def work() -> None:
+        from answermesh.cli.printable import printable
+        from answermesh.cli.references import Cited, Reference, exported
+        from answermesh.client import Client
+
+        async with Client(find_address(address)) as mesh:
+            query = await mesh.get_query(name)
+        references: dict[Reference, int] = {}
+        sentences = []
+        for sentence in query.answer.sentences:
+            cited = [
+                Reference(one.document_title, one.uri, one.span.start, one.span.end, one.text)
+                for one in sentence.citations
+            ]
+            places = tuple(references.setdefault(one, len(references)) for one in cited)
+            sentences.append(Cited(sentence.text, places))
+        click.echo(printable(exported(sentences, list(references), style, query.end_time.date())), nl=False)
 
     run(work)
 
