@@ -29,7 +29,8 @@ SENTENCES = [Cited("Raft elects a leader.", (0,)), Cited("It needs a quorum.", (
         (
             "apa",
             [
-                "Raft elects a leader. (“Raft & its [friends],” n.d.) It needs a quorum. (“Raft & its [friends],” n.d.; "
+                "Raft elects a leader. (“Raft & its [friends],” n.d.) It needs a quorum. (“Raft & "
+                "its [friends],” n.d.; "
                 "“docs/quorum notes.md,” n.d.) So *it* is.",
                 "docs/quorum notes.md. (n.d.). Retrieved September 5, 2026, from docs/quorum%20notes.md",
                 "Raft & its [friends]. (n.d.). Retrieved September 5, 2026, from https://example.org/raft_guide",
@@ -48,7 +49,8 @@ SENTENCES = [Cited("Raft elects a leader.", (0,)), Cited("It needs a quorum.", (
             "chicago",
             [
                 "Raft elects a leader.[1] It needs a quorum.[1][2] So *it* is.",
-                "1. “Raft & its [friends],” accessed September 5, 2026, https://example.org/raft_guide, characters 10–31.",
+                "1. “Raft & its [friends],” accessed September 5, 2026, "
+                "https://example.org/raft_guide, characters 10–31.",
                 "2. “docs/quorum notes.md,” accessed September 5, 2026, docs/quorum%20notes.md, characters 0–9.",
             ],
         ),

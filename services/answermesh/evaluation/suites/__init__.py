@@ -13,6 +13,7 @@ _SUITES = {
     "graph": "answermesh.evaluation.suites.graph:Graph",
     "claims": "answermesh.evaluation.suites.claims:Claims",
     "qa": "answermesh.evaluation.suites.qa:Questions",
+    "citations": "answermesh.evaluation.suites.citations:Citations",
 }
 NAMES = tuple(_SUITES)
 
