@@ -1,0 +1,158 @@
+"""Answered questions a second over the sample documents, without a language model: `make bench-answers`, JSON lines.
+
+    python -m bench.answers [--in-flight 1 4 16] [--seconds 10] [--durability durable ephemeral]
+
+A mesh as `answermesh up` runs it, on a fresh data folder, with examples/documents imported. Each line has the rate, the
+time to the first text and to the last event, CPU of the mesh per answer and its memory. An answer that is not SUCCEEDED
+counts as an error, and makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from answermesh.cli.importing import collect
+from answermesh.client import Client
+from answermesh.rpc.channel import open_channel
+from answermesh.v1 import query_service_pb2 as pb
+from answermesh.v1.query_pb2 import Query
+from answermesh.v1.query_service_pb2_grpc import QueryServiceStub
+from bench.fanout.systems import DURABILITIES
+from bench.gateway.cost import cpu_s
+from bench.processes import Processes
+
+DOCUMENTS = Path("examples/documents")
+QUESTIONS = (
+    "How does etcd elect a leader?",
+    "How do I restore a cluster from a snapshot?",
+    "What is a learner?",
+    "How many failures can a five-member cluster tolerate?",
+    "How do I add a member to a running cluster?",
+    "What does a lease do?",
+    "When should I defragment?",
+    "Which ports does etcd use?",
+)
+DEADLINE_S = 60.0
+
+
+async def main() -> int:
+    """Measure and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--durability", nargs="+", choices=sorted(DURABILITIES), default=["durable", "ephemeral"])
+    options = parser.parse_args()
+    errors = 0
+    with tempfile.TemporaryDirectory(prefix="answers-") as name:
+        async with _mesh(Path(name)) as (address, pid):
+            async with Client(address) as mesh:
+                files, _ = collect((DOCUMENTS,))
+                async for response in mesh.import_paths(files, base=DOCUMENTS):
+                    assert not response.error.message, response
+            async with open_channel(address) as channel:
+                stub = QueryServiceStub(channel)
+                # The first answers load what is loaded once.
+                await asyncio.gather(*(_ask(stub, question, "durable") for question in QUESTIONS))
+                for durability, in_flight in itertools.product(options.durability, options.in_flight):
+                    line = await _measured(stub, pid, durability, in_flight, options.seconds)
+                    print(json.dumps({"documents": len(files), **line}), flush=True)
+                    errors += line["errors"]
+    return 1 if errors else 0
+
+
+@asynccontextmanager
+async def _mesh(folder: Path) -> AsyncIterator[tuple[str, int]]:
+    ready = folder / "ready.json"
+    command = ["-m", "answermesh.cli.main", "up", "--data", str(folder / "data"), "--ready-file", str(ready)]
+    environ = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "ANSWERMESH_CONFIG")}
+    environ["XDG_RUNTIME_DIR"] = str(folder)
+    async with Processes() as processes:
+        addresses = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+        await processes.start(*command, *addresses, environ=environ, ready=ready)
+        yield json.loads(ready.read_text())["grpc"], processes.pids[0]
+
+
+async def _ask(stub: QueryServiceStub, question: str, durability: str) -> tuple[float, float]:
+    """Seconds to the first text and to the end. Raises where it is not answered."""
+    request = pb.AskRequest(question=question, durability=DURABILITIES[durability], batched=True)
+    began_s, first_s = time.perf_counter(), math.nan
+    final = Query()
+    async for response in stub.Ask(request, timeout=DEADLINE_S):
+        for event in (response.event, *response.more):
+            if math.isnan(first_s) and event.finding.HasField("text_delta"):
+                first_s = time.perf_counter() - began_s
+            if event.HasField("query_ended"):
+                final = event.query_ended
+    if final.state != Query.STATE_SUCCEEDED or not final.answer.answered:
+        raise AssertionError(f"{question} ended {Query.State.Name(final.state)}: {final.error.message}")
+    return first_s, time.perf_counter() - began_s
+
+
+async def _measured(
+    stub: QueryServiceStub, pid: int, durability: str, in_flight: int, seconds: float
+) -> dict[str, Any]:
+    questions = itertools.cycle(QUESTIONS)
+    until_s = time.perf_counter() + seconds
+    taken: list[tuple[float, float]] = []
+    errors: list[str] = []
+
+    async def user() -> None:
+        while time.perf_counter() < until_s and len(errors) < 20:
+            try:
+                taken.append(await _ask(stub, next(questions), durability))
+            except (AssertionError, grpc.aio.AioRpcError) as error:
+                errors.append(str(error)[:200])
+
+    began_s, used_s = time.perf_counter(), cpu_s(pid)
+    async with asyncio.TaskGroup() as users:
+        for _ in range(in_flight):
+            users.create_task(user())
+    took_s, used_s = time.perf_counter() - began_s, cpu_s(pid) - used_s
+    first, whole = (sorted(times[index] for times in taken) or [math.nan] for index in (0, 1))
+    return {
+        "durability": durability,
+        "in_flight": in_flight,
+        "answers_per_s": round(len(taken) / took_s, 2),
+        "first_text_ms": _percentiles_ms(first),
+        "answer_ms": _percentiles_ms(whole),
+        "cpu_ms_per_answer": round(used_s / max(1, len(taken)) * 1e3, 1),
+        "memory_mib": _memory_mib(pid),
+        "errors": len(errors),
+        "first_error": errors[0] if errors else "",
+    }
+
+
+def _percentiles_ms(ordered: list[float]) -> dict[str, float]:
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    return {name: round(ordered[int((len(ordered) - 1) * share)] * 1e3, 1) for name, share in shares.items()}
+
+
+def _memory_mib(root: int) -> float:
+    """Memory of a process and all below it, each shared page in equal parts to those who share it."""
+    total_kib, waiting = 0, [root]
+    while waiting:
+        folder = Path(f"/proc/{waiting.pop()}")
+        try:
+            lines = (folder / "smaps_rollup").read_text().splitlines()
+            total_kib += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            waiting += map(int, (folder / "task" / folder.name / "children").read_text().split())
+        except OSError:
+            continue
+    return round(total_kib / 1024, 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(main()))
