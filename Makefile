@@ -8,7 +8,7 @@ PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
 .PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean \
-  bench-fanout bench-answers bench-gateway soak-gateway chaos drill rolling leaks fuzz fuzz-http
+  bench-fanout bench-answers bench-overload bench-gateway soak-gateway chaos drill rolling leaks fuzz fuzz-http
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ bench-fanout: setup ## Fan-out to five agents through the public API, beside raw
 
 bench-answers: setup ## Answers a second over the sample documents, time to the first text, CPU and memory
 	$(BIN)/python -m bench.answers
+
+bench-overload: setup ## Ten times more questions than the agents can answer: goodput, deadlines, recovery
+	$(BIN)/python -m bench.overload
 
 bench-gateway: setup ## CPU and requests per second of the gateway (needs wrk)
 	$(BIN)/python -m bench.gateway.cost

@@ -1,6 +1,7 @@
-"""An agent of the workload on answermesh's wrapper: `python -m bench.fanout.agent NAME`, prints its address.
+"""An agent of the workload on answermesh's wrapper: `python -m bench.fanout.agent NAME [WORKERS]`, prints its address.
 
-The number of its parts is the question's first word. One of the five is the author, since an answer needs a text.
+The number of its parts is the question's first word. One of the five is the author, since an answer needs a text. With
+WORKERS, it works on so many runs at once, and the others wait.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ AUTHOR = AGENTS[-1]
 class Part:
     """Waits, then tells its parts."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, workers: int = 1_000_000) -> None:
+        self._workers = asyncio.Semaphore(workers)
         kind = Finding.KIND_TEXT_DELTA if name == AUTHOR else Finding.KIND_NOTE
         self.card = AgentCard(agent=name, produces=[kind], idempotent=True)
 
     async def run(self, run: Run) -> None:
-        await asyncio.sleep(WAIT_S)
+        async with self._workers:
+            await asyncio.sleep(WAIT_S)
         for number in range(int(run.question.partition(" ")[0])):
             await run.emit(self._part(number))
 
@@ -39,10 +42,10 @@ class Part:
         return Finding(id=f"part-{number}", note=Note(label="part", text=TEXT))
 
 
-async def main(name: str) -> None:
+async def main(name: str, *workers: str) -> None:
     """Serve until the process is ended."""
     server = Server("127.0.0.1:0")
-    async with mount_agent(server, Settings(), Part(name)):
+    async with mount_agent(server, Settings(), Part(name, *map(int, workers))):
         print(await server.start(), flush=True)
         await asyncio.Event().wait()
 

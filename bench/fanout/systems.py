@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -83,14 +83,14 @@ async def mesh(processes: Processes) -> AsyncIterator[Connect]:
         folder = Path(name)
         async with EmbeddedPostgres(folder / "data", folder / "run") as postgres:
             agents = {agent: await processes.start("-m", "bench.fanout.agent", agent) for agent in AGENTS}
-            address = await _orchestrator(processes, folder, agents, postgres.dsn)
+            address = await orchestrator(processes, folder, agents, postgres.dsn)
             yield lambda system: _asking(address, DURABILITIES[system])
 
 
 @asynccontextmanager
 async def _asking(address: str, durability: pb.AskRequest.Durability.ValueType) -> AsyncIterator[Ask]:
     async with open_channel(address) as channel:
-        await _all_serving(channel)
+        await all_serving(channel)
         stub = QueryServiceStub(channel)
 
         async def ask(chunks: int) -> None:
@@ -113,7 +113,8 @@ async def _asking(address: str, durability: pb.AskRequest.Durability.ValueType) 
         yield ask
 
 
-async def _orchestrator(processes: Processes, folder: Path, agents: dict[str, str], dsn: str) -> str:
+async def orchestrator(processes: Processes, folder: Path, agents: Mapping[str, str], dsn: str) -> str:
+    """Start an orchestrator whose plan "fanout" has these agents at their addresses; returns its own."""
     lines = ["[plans.fanout]", "join = false", *(f"[plans.fanout.agents.{agent}]" for agent in agents)]
     for agent, address in agents.items():
         lines += [f"[agents.{agent}]", f'targets = ["{address}"]']
@@ -126,8 +127,9 @@ async def _orchestrator(processes: Processes, folder: Path, agents: dict[str, st
     return str(json.loads(ready.read_text())["address"])
 
 
-async def _all_serving(channel: grpc.aio.Channel) -> None:
-    wanted = set(AGENTS)
+async def all_serving(channel: grpc.aio.Channel, agents: Iterable[str] = AGENTS) -> None:
+    """Wait until these agents serve."""
+    wanted = set(agents)
     call = MeshServiceStub(channel).WatchMesh(WatchMeshRequest(), timeout=DEADLINE_S)
     try:
         async for response in call:
