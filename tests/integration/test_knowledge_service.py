@@ -329,3 +329,13 @@ async def test_a_passage_leads_to_the_document_about_what_it_names(knowledge: Kn
     assert "quill.md" not in [one.uri for one in without]
     only = await knowledge.search(question, documents=[without[0].document])
     assert {one.uri for one in only} == {"film.txt"}
+
+
+async def test_of_two_files_of_one_uri_the_last_one_sent_stays(knowledge: Knowledge) -> None:
+    versions = [("same.txt", f"version {number} ".encode() * (1 if number % 2 else 400)) for number in range(8)]
+    others = [(f"other{number}.txt", b"something else") for number in range(4)]
+    call = knowledge.documents.ImportDocuments(iter(steps(*versions[:4], *others, *versions[4:])), timeout=50)
+    outcomes = [one.uri async for one in call if one.outcome != Outcome.OUTCOME_PROGRESS]
+    assert sorted(outcomes) == sorted(uri for uri, _ in [*versions, *others])
+    found = await knowledge.search("version", page_size=1)
+    assert found[0].text.startswith("version 7")

@@ -1,10 +1,11 @@
-"""A stream of files on its way in: assembled, read, and stored side by side, each stage one file ahead of the next.
+"""A stream of files on its way in: assembled, read, embedded and stored side by side.
 
-    requests ─> assemble ─1 file─> read ─1 file─> embed and store ─> responses
+    requests ─> assemble ─> read ─> embed and store, several at once ─> responses
 
-Each queue holds one file, so a sender that is faster than the models is held back by the stream itself, and at most
-four files are in memory. A file that fails is reported, and the others go on. When the stream breaks off, what was
-reported as stored is.
+Several files are embedded at once, so that the models never wait for one to be stored; their small batches are put
+together by the models' own queue. The queues between hold a file each, so a sender that is faster than the models is
+held back by the stream itself, and few files are in memory. A file that fails is reported, and the others go on. When
+the stream breaks off, what was reported as stored is.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _T = TypeVar("_T")
 # The contract's limit on one chunk.
 _MAX_CHUNK_BYTES = 1 << 20
 
+# Files that are embedded and stored at once: one that is stored, and enough small ones to fill the models' batches.
+_FINISHED_AT_ONCE = 6
+
 Write = Callable[[ImportDocumentsResponse], Awaitable[None]]
 
 
@@ -45,12 +49,15 @@ async def import_all(importer: Importer, requests: AsyncIterable[ImportDocuments
         async with lock:
             await write(response)
 
+    under_way = _UnderWay()
     async with asyncio.TaskGroup() as group:
         group.create_task(_assemble(requests, files, report))
-        group.create_task(_read(importer, files, pending, report))
+        group.create_task(_read(importer, files, pending, under_way, report))
+        finishing = [group.create_task(_finish(importer, pending, under_way, report)) for _ in range(_FINISHED_AT_ONCE)]
         # Awaited within: Python 3.11 leaves a task marked as cancelled when a child fails while the block is being left
         # (python/cpython#116720), and the edge would take the failure for a caller that hung up.
-        await group.create_task(_finish(importer, pending, report))
+        for task in finishing:
+            await task
 
 
 async def _assemble(
@@ -92,17 +99,42 @@ async def _file(start: Document, content: bytearray) -> File:
     return File.of(start, bytes(content))
 
 
+class _UnderWay:
+    """The uris between reading and storing: of two files of one uri the second waits, so that the last one stays."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, asyncio.Event] = {}
+
+    async def begin(self, uri: str) -> None:
+        while uri in self._ends:
+            await self._ends[uri].wait()
+        self._ends[uri] = asyncio.Event()
+
+    def end(self, uri: str) -> None:
+        self._ends.pop(uri).set()
+
+
 async def _read(
-    importer: Importer, files: asyncio.Queue[File | None], pending: asyncio.Queue[Pending | None], report: Write
+    importer: Importer,
+    files: asyncio.Queue[File | None],
+    pending: asyncio.Queue[Pending | None],
+    under_way: _UnderWay,
+    report: Write,
 ) -> None:
     while (file := await files.get()) is not None:
+        await under_way.begin(file.uri)
         read = await _reported(file.uri, importer.read(file), report)
         if read is not None:
             await pending.put(read)
-    await pending.put(None)
+        else:
+            under_way.end(file.uri)
+    for _ in range(_FINISHED_AT_ONCE):
+        await pending.put(None)
 
 
-async def _finish(importer: Importer, pending: asyncio.Queue[Pending | None], report: Write) -> None:
+async def _finish(
+    importer: Importer, pending: asyncio.Queue[Pending | None], under_way: _UnderWay, report: Write
+) -> None:
     while (one := await pending.get()) is not None:
         uri = one.file.uri
 
@@ -111,6 +143,7 @@ async def _finish(importer: Importer, pending: asyncio.Queue[Pending | None], re
             await report(ImportDocumentsResponse(uri=uri, outcome=outcome, passages_done=done, passages_total=total))
 
         stored = await _reported(uri, importer.finish(one, progress), report)
+        under_way.end(uri)
         if stored is not None:
             outcome, document = stored
             total = document.passage_count

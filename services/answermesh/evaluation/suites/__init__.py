@@ -14,6 +14,8 @@ _SUITES = {
     "claims": "answermesh.evaluation.suites.claims:Claims",
     "qa": "answermesh.evaluation.suites.qa:Questions",
     "citations": "answermesh.evaluation.suites.citations:Citations",
+    "chunking": "answermesh.evaluation.suites.chunking:Chunking",
+    "ingest": "answermesh.evaluation.suites.ingest:Ingest",
 }
 NAMES = tuple(_SUITES)
 
