@@ -517,6 +517,29 @@ class Citation(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Trust:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _TrustEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Citation._Trust.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        TRUST_UNSPECIFIED: Citation._Trust.ValueType  # 0
+        """Not looked at."""
+        TRUST_PLAIN: Citation._Trust.ValueType  # 1
+        """Nothing in it speaks to a language model."""
+        TRUST_SUSPECT: Citation._Trust.ValueType  # 2
+        """Something in it speaks to a language model: read it with care. The span itself does not."""
+
+    class Trust(_Trust, metaclass=_TrustEnumTypeWrapper):
+        """Trust is what is to be thought of the passage that holds the span."""
+
+    TRUST_UNSPECIFIED: Citation.Trust.ValueType  # 0
+    """Not looked at."""
+    TRUST_PLAIN: Citation.Trust.ValueType  # 1
+    """Nothing in it speaks to a language model."""
+    TRUST_SUSPECT: Citation.Trust.ValueType  # 2
+    """Something in it speaks to a language model: read it with care. The span itself does not."""
+
     SENTENCE_INDEX_FIELD_NUMBER: _builtins.int
     PASSAGE_FIELD_NUMBER: _builtins.int
     DOCUMENT_FIELD_NUMBER: _builtins.int
@@ -525,6 +548,7 @@ class Citation(_message.Message):
     SPAN_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
     sentence_index: _builtins.int
     """Sentence of the answer, counted from 0."""
     passage: _builtins.str
@@ -539,6 +563,8 @@ class Citation(_message.Message):
     """Its characters, exactly those of the document's text within `span`."""
     confidence: _builtins.float
     """How surely the span carries the sentence, 0 to 1."""
+    trust: Global___Citation.Trust.ValueType
+    """What is to be thought of its passage."""
     @_builtins.property
     def span(self) -> Global___Span:
         """Where in the document's text."""
@@ -554,10 +580,11 @@ class Citation(_message.Message):
         span: Global___Span | None = ...,
         text: _builtins.str = ...,
         confidence: _builtins.float = ...,
+        trust: Global___Citation.Trust.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "document", b"document", "document_title", b"document_title", "passage", b"passage", "sentence_index", b"sentence_index", "span", b"span", "text", b"text", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "document", b"document", "document_title", b"document_title", "passage", b"passage", "sentence_index", b"sentence_index", "span", b"span", "text", b"text", "trust", b"trust", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

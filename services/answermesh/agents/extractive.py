@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from answermesh.agents.reading import read
 from answermesh.agents.sources import Source
+from answermesh.agents.suspicion import suspect
 from answermesh.agents.words import content_stems, similarity
 from answermesh.v1.finding_pb2 import Passage, Relation, ShortAnswer, Span
 
@@ -28,6 +29,7 @@ MAX_CHARS = 700
 # Share of letters and spaces below which a sentence is code or a table rather than a statement.
 _MIN_LETTERS = 0.65
 
+_OBEYED = re.compile(r"!\[|<(?:img|script|iframe|style|link|object|embed|svg|form|meta|a)\b", re.IGNORECASE)
 # Openings that lean on the sentence before.
 _LEANING = re.compile(
     r"(?:it|its|they|their|this|these|those|he|she|his|her|such|however|therefore|thus|hence|also|instead|otherwise|then)\b",
@@ -47,8 +49,13 @@ class Scored:
 
 
 def quotable(source: Source) -> bool:
-    """Whether a source sentence can stand in an answer: a statement in prose, of readable length."""
+    """Whether a source sentence can stand in an answer: a statement in prose, of readable length, to a reader.
+
+    What speaks to a language model is no answer, and an image or a tag would be obeyed by whoever shows it.
+    """
     text = source.text
+    if suspect(text) or _OBEYED.search(text):
+        return False
     if not source.prose or not len(text.split()) >= MIN_WORDS or len(text) > MAX_CHARS or text.endswith(("?", ":")):
         return False
     return sum(letter.isalpha() or letter.isspace() for letter in text) >= _MIN_LETTERS * len(text)

@@ -12,6 +12,7 @@ from answermesh.agents.models import Bill
 from answermesh.agents.prompting import grounded, prompt
 from answermesh.agents.scoring import Scorer
 from answermesh.agents.sources import Sources
+from answermesh.agents.suspicion import without_suspects
 from answermesh.agents.writing import Writing, Written
 from answermesh.errors import Failure, Reason
 from answermesh.knowledge.sentences import split
@@ -35,7 +36,7 @@ async def generate(run: Run, llm: LanguageModels, gathering: Gathering, scorer: 
     passages = shown([*gathering.sources.passages.values()])
     if not passages:
         return False
-    writing = Writing(run.text)
+    writing = Writing(run.text, " ".join(passage.text for passage in passages))
     bill = Bill(run.ledger)
     told = _Told(run, passages) if not run.drops_unsupported else _Supported(run, passages, gathering.sources, scorer)
     messages = grounded("synthesis", f"Question: {run.question}", [_source(passage) for passage in passages])
@@ -85,7 +86,8 @@ def shown(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def _source(passage: Passage) -> str:
-    return "\n".join([" > ".join([passage.document_title, *passage.headings]), passage.text]).strip()
+    text = without_suspects(passage.text)
+    return "\n".join([" > ".join([passage.document_title, *passage.headings]), text]).strip()
 
 
 class _Told:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from answermesh.agents.suspicion import sentences as split_apart
+from answermesh.agents.suspicion import suspects
 from answermesh.agents.words import content_stems
-from answermesh.knowledge.sentences import split
 from answermesh.v1.finding_pb2 import Citation, Passage, Span
 
 _WHITE_SPACE = re.compile(r"\s+")
@@ -55,6 +56,7 @@ class Source:
             span=Span(start=self.passage.span.start + self.start, end=self.passage.span.start + self.end),
             text=self.text,
             confidence=confidence,
+            trust=Citation.TRUST_SUSPECT if suspects(self.passage.text) else Citation.TRUST_PLAIN,
         )
 
 
@@ -71,7 +73,7 @@ class Sources:
         if passage.name in self.passages:
             return False
         self.passages[passage.name] = passage
-        spans = split(passage.text)
+        spans = split_apart(passage.text)
         sentences = [Source(passage, span.start, span.end, index, span.prose) for index, span in enumerate(spans)]
         self._sentences[passage.name] = sentences
         self._pairs[passage.name] = [

@@ -9,7 +9,7 @@ is cited or checked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
@@ -26,15 +26,17 @@ from answermesh.agents.extractive import (
 )
 from answermesh.agents.gathering import Gathering
 from answermesh.agents.generative import generate
+from answermesh.agents.ids import identifier
 from answermesh.agents.models import open_llm
 from answermesh.agents.scoring import ModelScorer, Scorer, cosine
 from answermesh.agents.sources import Source
 from answermesh.agents.subquestions import subquestions
+from answermesh.agents.suspicion import suspects
 from answermesh.agents.traits import omissions
 from answermesh.config import Settings
 from answermesh.llm import LanguageModels
 from answermesh.rpc.channel import open_channel
-from answermesh.v1.finding_pb2 import Conclusion, Finding, Sentence, Span, TextDelta
+from answermesh.v1.finding_pb2 import Conclusion, Finding, Note, Passage, Sentence, Span, TextDelta
 from answermesh.v1.mesh_pb2 import AgentCard
 from answermesh.v1.model_service_pb2_grpc import ModelServiceStub
 
@@ -52,6 +54,9 @@ PATIENCE_S = 2.0
 # Probability that the documents answer below which the answer says that they do not, where nobody asks otherwise: of
 # the questions of SQuAD 2 that a passage answers, nine in ten are answered, and half of those written to look alike.
 MIN_CONFIDENCE = 0.3
+# Passages that the reader is warned of, and what is shown of each.
+MAX_SUSPICIONS = 5
+MAX_SUSPECT_CHARS = 300
 # A language model is asked once, with all there is, so it is worth waiting for the passages of subquestions.
 SETTLING_S = 1.0
 
@@ -70,7 +75,7 @@ class Synthesis:
                 AgentCard.Consumption(kind=Finding.KIND_PASSAGE),
                 AgentCard.Consumption(kind=Finding.KIND_RELATION, optional=True),
             ],
-            produces=[Finding.KIND_TEXT_DELTA, Finding.KIND_SENTENCE, Finding.KIND_CONCLUSION],
+            produces=[Finding.KIND_TEXT_DELTA, Finding.KIND_SENTENCE, Finding.KIND_CONCLUSION, Finding.KIND_NOTE],
             # A composed answer is told in one go once it is chosen; a written one may differ when it is written again.
             idempotent=llm is None,
             resumable=True,
@@ -85,6 +90,10 @@ class Synthesis:
     async def run(self, run: Run) -> None:
         gathering = Gathering(run)
         await gathering.more(None)
+        await self._answer(run, gathering)
+        await run.emit(*_suspicions(gathering.sources.passages.values()))
+
+    async def _answer(self, run: Run, gathering: Gathering) -> None:
         if self._llm is not None:
             await _settled(gathering)
             if await generate(run, self._llm, gathering, self._scorer):
@@ -170,6 +179,18 @@ async def _settled(gathering: Gathering) -> None:
     limit = loop.time() + (SETTLING_S if gathering.searched else PATIENCE_S)
     while (left_s := limit - loop.time()) > 0 and await gathering.more(left_s):
         pass
+
+
+def _suspicions(passages: Iterable[Passage]) -> list[Finding]:
+    """What the reader is told of passages that speak to a language model."""
+    found: list[Finding] = []
+    for passage in passages:
+        for span in suspects(passage.text)[:1]:
+            said = " ".join(passage.text[span.start : span.end].split())[:MAX_SUSPECT_CHARS]
+            title = " ".join((passage.document_title or passage.uri).split())
+            text = f"“{title}” holds text that speaks to a language model, and it was left out: “{said}”"
+            found.append(Finding(id=identifier("suspect", passage.name), note=Note(label="injection", text=text)))
+    return found[:MAX_SUSPICIONS]
 
 
 def _told(chosen: Sequence[Source]) -> list[Finding]:

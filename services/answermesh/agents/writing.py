@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from answermesh.agents.neutral import neutral, whole
 from answermesh.knowledge.sentences import split
 
 NOT_FOUND = "NOT_FOUND"
@@ -37,10 +38,11 @@ class Written:
 class Writing:
     """Takes raw pieces in; gives characters to show, and sentences when they are finished."""
 
-    def __init__(self, text: str = "") -> None:
-        """`text` is what was written before."""
+    def __init__(self, text: str = "", sources: str = "") -> None:
+        """`text` is what was written before; `sources` is what addresses may be taken from."""
         # The answer so far.
         self.text = text
+        self._sources = sources
         # Whether the model said that the sources do not answer.
         self.not_found = False
         self._held = ""
@@ -88,6 +90,16 @@ class Writing:
             self._cut = end
 
     def _release(self, *, final: bool) -> str:
+        end = len(self._held) if final else whole(self._held)
+        judged = neutral(self._held[:end], self._sources)
+        # What is not whole yet waits, with the markers that may stand before it.
+        rest, self._held = self._held[end:], judged
+        released = self._marked(final=final)
+        self._held += rest
+        return released
+
+    def _marked(self, *, final: bool) -> str:
+        """Take the markers out of what is held, and release all that cannot be part of one."""
         released = ""
         while match := _MARKER.search(self._held):
             released += self._held[: match.start()]

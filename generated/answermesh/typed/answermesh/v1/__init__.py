@@ -96,6 +96,21 @@ class EntityType(betterproto.Enum):
     """Anything else with a name: a work, product, event or term."""
 
 
+class CitationTrust(betterproto.Enum):
+    """Trust is what is to be thought of the passage that holds the span."""
+
+    TRUST_UNSPECIFIED = 0
+    """Not looked at."""
+
+    TRUST_PLAIN = 1
+    """Nothing in it speaks to a language model."""
+
+    TRUST_SUSPECT = 2
+    """
+    Something in it speaks to a language model: read it with care. The span itself does not.
+    """
+
+
 class VerdictValue(betterproto.Enum):
     """Value is the outcome of a check."""
 
@@ -716,6 +731,9 @@ class Citation(betterproto.Message):
 
     confidence: float = betterproto.double_field(8)
     """How surely the span carries the sentence, 0 to 1."""
+
+    trust: "CitationTrust" = betterproto.enum_field(9)
+    """What is to be thought of its passage."""
 
 
 @dataclass(eq=False, repr=False)
