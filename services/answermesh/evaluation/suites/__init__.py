@@ -16,6 +16,7 @@ _SUITES = {
     "citations": "answermesh.evaluation.suites.citations:Citations",
     "chunking": "answermesh.evaluation.suites.chunking:Chunking",
     "ingest": "answermesh.evaluation.suites.ingest:Ingest",
+    "injection": "answermesh.evaluation.suites.injection:Injection",
 }
 NAMES = tuple(_SUITES)
 
