@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from answermesh.errors import Failure, Reason
@@ -11,7 +11,12 @@ from answermesh.orchestrator.agent_run import AgentRun, Sink, Task
 from answermesh.orchestrator.budget import Budget
 from answermesh.orchestrator.first_words import FirstWords
 from answermesh.orchestrator.replica import Replica
+from answermesh.rpc import names
 from answermesh.v1.mesh_pb2 import AgentCard
+
+# How often names are looked up: a new replica gets runs after this. And how long one that has left its name may still
+# work on its runs.
+RESOLVE_S, RETIRE_S = 5.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,22 @@ class Link:
     """The replicas of one agent."""
 
     def __init__(
-        self, agent: str, targets: Sequence[str], tasks: asyncio.TaskGroup, card: AgentCard | None = None
+        self,
+        agent: str,
+        targets: Sequence[str],
+        tasks: asyncio.TaskGroup,
+        card: AgentCard | None = None,
+        resolve: Callable[[str], Awaitable[Sequence[str]]] = names.addresses,
     ) -> None:
         self._agent = agent
+        self._tasks = tasks
+        self._card = card
+        self._resolve = resolve
         self.replicas = [Replica(agent, target, tasks, card) for target in targets]
+        self._watches: dict[Replica, list[asyncio.Task[None]]] = {}
+        # While it is watched.
+        self._group: asyncio.TaskGroup | None = None
+        self._changed: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self.budget = Budget(self._loop.time())
         self.first_words = FirstWords()
@@ -70,18 +87,64 @@ class Link:
                 wait.cancel()
 
     async def watch(self, changed: Callable[[], None]) -> None:
-        """Keep what is known of all replicas true until cancelled."""
+        """Keep what is known of all replicas true until cancelled, and follow names to where they lead."""
         async with asyncio.TaskGroup() as group:
-            for replica in self.replicas:
-                where = f"{self._agent} at {replica.target}"
-                group.create_task(replica.watch(changed), name=f"watch {where}")
-                alone = self._alone(replica)
-                group.create_task(replica.probe(alone), name=f"probe {where}")
+            # Others may be added later.
+            self._group, self._changed = group, changed
+            for replica in list(self.replicas):
+                self._watch(replica, group, changed)
+                if names.is_name(replica.target):
+                    group.create_task(self._follow(replica.target, group), name=f"names of {self._agent}")
+            await asyncio.get_running_loop().create_future()
+
+    def add(self, target: str) -> Replica:
+        """One more replica."""
+        replica = Replica(self._agent, target, self._tasks, self._card)
+        self.replicas.append(replica)
+        if self._group is not None:
+            self._watch(replica, self._group, self._changed)
+        return replica
+
+    async def remove(self, replica: Replica) -> None:
+        """A replica is gone; what it is doing is cut off."""
+        if replica in self.replicas:
+            self.replicas.remove(replica)
+            for task in self._watches.pop(replica, ()):
+                task.cancel()
+            self._changed()
+            await replica.close()
 
     async def close(self) -> None:
         """Cut off all runs."""
         for replica in self.replicas:
             await replica.close()
+
+    def _watch(self, replica: Replica, group: asyncio.TaskGroup, changed: Callable[[], None]) -> None:
+        where = f"{self._agent} at {replica.target}"
+        self._watches[replica] = [
+            group.create_task(replica.watch(changed), name=f"watch {where}"),
+            group.create_task(replica.probe(self._alone(replica)), name=f"probe {where}"),
+        ]
+
+    async def _follow(self, name: str, group: asyncio.TaskGroup) -> None:
+        """Have a replica for each address of a name."""
+        there = {replica.target: replica for replica in self.replicas if replica.target == name}
+        while True:
+            wanted = await self._resolve(name)
+            for target in set(wanted) - there.keys():
+                there[target] = self.add(target)
+            for target in there.keys() - set(wanted):
+                group.create_task(self._retire(there.pop(target)))
+            await asyncio.sleep(RESOLVE_S)
+
+    async def _retire(self, replica: Replica) -> None:
+        """Let a replica go that is still doing something: it gets no more."""
+        replica.retired = True
+        until_s = self._loop.time() + RETIRE_S
+        # Nothing tells when its last run is over.
+        while replica.runs and self._loop.time() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(RESOLVE_S / 10)
+        await self.remove(replica)
 
     def _alone(self, replica: Replica) -> Callable[[], bool]:
         return lambda: not self.has_other({replica})
@@ -100,4 +163,10 @@ class Link:
 
 
 def _is_well(replica: Replica, now_s: float) -> bool:
-    return replica.serving and not replica.draining and not replica.hangs and replica.standing.may_run(now_s)
+    return (
+        replica.serving
+        and not replica.retired
+        and not replica.draining
+        and not replica.hangs
+        and replica.standing.may_run(now_s)
+    )

@@ -59,16 +59,16 @@ class MeshService(MeshServiceServicer):
             raise invalid_field("target", "is empty; the first message says where the mesh reaches the agent.")
         if not first.HasField("card"):
             raise invalid_field("card", "is missing; the first message brings the agent's card.")
-        agent = await self._registry.join(first.target, first.card)
+        joined = await self._registry.join(first.target, first.card)
         try:
             beat: pb.RegisterAgentRequest | None = first
             while beat is not None:
-                response = pb.RegisterAgentResponse(name=f"agents/{agent}")
+                response = pb.RegisterAgentResponse(name=f"agents/{joined.agent}")
                 response.lease_duration.FromSeconds(LEASE_S)
                 yield response
                 beat = await _beat(beats)
         finally:
-            await self._registry.leave(agent)
+            await self._registry.leave(joined)
 
     async def GetHealth(
         self, request: pb.GetHealthRequest, context: grpc.aio.ServicerContext[pb.GetHealthRequest, pb.GetHealthResponse]

@@ -18,6 +18,7 @@ from answermesh.errors import Failure, Reason, not_found
 from answermesh.orchestrator.cards import check_card
 from answermesh.orchestrator.link import Link
 from answermesh.orchestrator.plan import Plan, Wiring, wire
+from answermesh.orchestrator.replica import Replica
 from answermesh.rpc.deadline import no_deadline
 from answermesh.v1.mesh_pb2 import Agent, AgentCard
 
@@ -160,35 +161,47 @@ class Registry:
 
     # Joining and leaving.
 
-    async def join(self, target: str, card: AgentCard) -> str:
-        """Add an agent that registers itself; returns its name.
+    async def join(self, target: str, card: AgentCard) -> Replica:
+        """Add an agent that registers itself, or one more replica of it; to be given to `leave`.
 
         Raises Failure(INVALID_CARD) for a malformed card, INVALID_PLAN where no plan could use it beside the agents
         that are there, WRONG_STATE where another agent has the name.
         """
         check_card(card)
         if (present := self._entries.get(card.agent)) is not None:
-            if present.source == Agent.SOURCE_CONFIGURED or present.targets != (target,):
+            if present.source == Agent.SOURCE_CONFIGURED or not _alike(present.card, card):
                 there = ", ".join(present.targets)
                 message = (
                     f"Agent {card.agent!r} is part of the mesh at {there}; choose another name, or let it leave first."
                 )
                 raise Failure(Reason.WRONG_STATE, message)
-            await self.leave(card.agent)
+            for replica in [one for one in present.link.replicas if one.target == target]:
+                await self.leave(replica)
         self._check_fits(card)
-        self._add(card.agent, (target,), Agent.SOURCE_REGISTERED, card)
+        if (present := self._entries.get(card.agent)) is None:
+            present = self._add(card.agent, (target,), Agent.SOURCE_REGISTERED, card)
+            joined = present.link.replicas[0]
+        else:
+            with no_deadline():
+                joined = present.link.add(target)
+            self._look(present)
         log.info("agent %s joined at %s", card.agent, target)
-        return card.agent
+        return joined
 
-    async def leave(self, agent: str) -> None:
-        """Remove an agent; what it is doing is cut off."""
-        if (entry := self._entries.pop(agent, None)) is None:
+    async def leave(self, replica: Replica) -> None:
+        """Remove a replica that had joined, and with the last one the agent; what it is doing is cut off."""
+        entry = self._entries.get(replica.agent)
+        if entry is None or replica not in entry.link.replicas:
             return
+        log.info("agent %s left from %s", replica.agent, replica.target)
+        if len(entry.link.replicas) > 1:
+            await entry.link.remove(replica)
+            return
+        del self._entries[replica.agent]
         if entry.watch is not None:
             entry.watch.cancel()
         self._notify(entry)
         await entry.link.close()
-        log.info("agent %s left", agent)
 
     def _check_fits(self, card: AgentCard) -> None:
         cards = {name: entry.card for name, entry in self._entries.items() if entry.card is not None}
@@ -208,7 +221,7 @@ class Registry:
 
     def _add(
         self, agent: str, targets: tuple[str, ...], source: Agent.Source.ValueType, card: AgentCard | None
-    ) -> None:
+    ) -> Entry:
         entry = Entry(agent, targets, Link(agent, targets, self._tasks, card), source, card)
         self._entries[agent] = entry
         # An agent that registers is watched beyond the deadline of whatever call it came by.
@@ -217,6 +230,7 @@ class Registry:
                 entry.link.watch(lambda: self._look(entry)), name=f"watch agents/{agent}"
             )
         self._notify(entry)
+        return entry
 
     # Watching.
 
@@ -226,9 +240,12 @@ class Registry:
         if entry.source == Agent.SOURCE_CONFIGURED and serving:
             entry.card = serving[0].card
         health = Agent.HEALTH_SERVING if serving else Agent.HEALTH_NOT_SERVING
-        message = "" if serving else entry.link.replicas[0].message
-        if (entry.health, entry.message) != (health, message):
-            entry.health, entry.message = health, message
+        message = "" if serving else next((replica.message for replica in entry.link.replicas), "has no replica")
+        targets = entry.targets
+        if entry.source == Agent.SOURCE_REGISTERED:
+            targets = tuple(replica.target for replica in entry.link.replicas)
+        if (entry.health, entry.message, entry.targets) != (health, message, targets):
+            entry.health, entry.message, entry.targets = health, message, targets
             self._notify(entry)
 
     def _notify(self, entry: Entry) -> None:
@@ -236,3 +253,14 @@ class Registry:
         self._wirings.clear()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _alike(present: AgentCard | None, card: AgentCard) -> bool:
+    """Whether two cards are of the same agent, perhaps in two versions: what flows to and from it is the same."""
+    if present is None:
+        return False
+    return (list(present.consumes), list(present.produces), present.idempotent) == (
+        list(card.consumes),
+        list(card.produces),
+        card.idempotent,
+    )

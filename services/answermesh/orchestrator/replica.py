@@ -42,6 +42,8 @@ class Replica:
         self.message = "has not answered yet"
         # Whether its server leaves calls unanswered, as a process that is stopped does; its kernel still takes them.
         self.hangs = False
+        # Whether it is to get no more runs.
+        self.retired = False
         self.standing = Standing()
         # Runs that have begun and are not over.
         self.runs: set[AgentRun] = set()
