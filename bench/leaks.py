@@ -14,10 +14,11 @@ import gc
 import json
 import os
 import resource
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.query_service_pb2_grpc import QueryServiceStub
 from bench.fanout.workload import AGENTS
 from bench.gateway.metrics import slope
+from bench.gateway.parts import end
 from bench.processes import Processes
 
 IN_FLIGHT = 32
@@ -78,66 +80,107 @@ async def leaks(queries: int, cancels: int) -> dict[str, Any]:
         stack.push_async_callback(server.drain, 1.0)
         watcher = await asyncpg.connect(postgres.dsn)
         stack.push_async_callback(watcher.close)
-        channel = await stack.enter_async_context(open_channel(address))
-        stub = QueryServiceStub(channel)
+        callers = await stack.enter_async_context(_callers(address))
 
-        async def whole(durability: pb.AskRequest.Durability.ValueType) -> None:
-            request = pb.AskRequest(question="1 part", plan="fanout", durability=durability, batched=True)
-            async for _ in stub.Ask(request, timeout=60):
-                pass
+        async def grown(how: str, durability: str, count: int) -> float:
+            return await _grown(lambda calls: callers.call(how, durability, calls), count)
 
-        async def left(durability: pb.AskRequest.Durability.ValueType) -> None:
-            call = stub.Ask(pb.AskRequest(question="1 part", plan="fanout", durability=durability), timeout=60)
-            await call.read()
-            call.cancel()
-
-        durable, ephemeral = pb.AskRequest.DURABILITY_DURABLE, pb.AskRequest.DURABILITY_EPHEMERAL
         # Connections are made and agents found before the first look.
-        await _many(lambda: whole(durable), 200)
-        await _many(lambda: whole(ephemeral), 200)
+        await callers.call("whole", "durable", 200)
+        await callers.call("whole", "ephemeral", 200)
         before = await _held(server, watcher)
-        grown = {
-            "ephemeral": await _grown(lambda: whole(ephemeral), queries * 7 // 10),
-            "durable": await _grown(lambda: whole(durable), queries * 3 // 10),
-            "left ephemeral": await _grown(lambda: left(ephemeral), cancels * 7 // 10),
-            "left durable": await _grown(lambda: left(durable), cancels * 3 // 10),
+        growth = {
+            "ephemeral": await grown("whole", "ephemeral", queries * 7 // 10),
+            "durable": await grown("whole", "durable", queries * 3 // 10),
+            "left ephemeral": await grown("left", "ephemeral", cancels * 7 // 10),
+            "left durable": await grown("left", "durable", cancels * 3 // 10),
         }
         after = await _settled(server, watcher, before)
     return {
         "queries": queries,
         "cancels": cancels,
-        "bytes_per_call": {name: round(figure, 1) for name, figure in grown.items()},
+        "bytes_per_call": {name: round(figure, 1) for name, figure in growth.items()},
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "before": asdict(before),
         "after": asdict(after),
     }
 
 
-async def _many(call: Callable[[], Awaitable[None]], count: int) -> None:
+class Callers:
+    """Readers in a process of their own, so that what they keep is not counted."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def call(self, how: str, durability: str, count: int) -> None:
+        """So many calls: whole ones, or left in the middle."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{how} {durability} {count}\n".encode())
+        assert (await self._process.stdout.readline()).strip() == b"done", "the callers have failed"
+
+
+@asynccontextmanager
+async def _callers(address: str) -> AsyncIterator[Callers]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.leaks", "--call", address),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Callers(process)
+    finally:
+        await end(process)
+
+
+async def calls(address: str) -> None:
+    """What the callers' process does: the calls that its standard input names, line by line."""
+    lines = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    async with open_channel(address) as channel:
+        stub = QueryServiceStub(channel)
+        while line := (await lines.readline()).decode().split():
+            how, durability, count = line
+            request = pb.AskRequest(
+                question="1 part", plan="fanout", durability=f"DURABILITY_{durability.upper()}", batched=how == "whole"
+            )
+            await _many(stub, request, int(count), whole=how == "whole")
+            print("done", flush=True)
+
+
+async def _many(stub: QueryServiceStub, request: pb.AskRequest, count: int, *, whole: bool) -> None:
     """So many calls, IN_FLIGHT at once."""
     numbers = iter(range(count))
 
     async def user() -> None:
         for _ in numbers:
+            call = stub.Ask(request, timeout=60)
             try:
-                await call()
+                if whole:
+                    async for _ in call:
+                        pass
+                else:
+                    await call.read()
             except grpc.aio.AioRpcError as error:
                 # Readers that leave faster than their queries are cancelled may find no room.
                 if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
                 await asyncio.sleep(0.01)
+            finally:
+                call.cancel()
 
     async with asyncio.TaskGroup() as users:
         for _ in range(IN_FLIGHT):
             users.create_task(user())
 
 
-async def _grown(call: Callable[[], Awaitable[None]], count: int) -> float:
+async def _grown(call: Callable[[int], Awaitable[None]], count: int) -> float:
     """Bytes by which memory grows for each call, once it is warm."""
     points = []
     each = max(1, count // LOOKS)
     for look in range(LOOKS):
-        await _many(call, each)
+        await call(each)
         gc.collect()
         if look >= WARM:
             points.append((float(look * each), float(_resident_bytes())))
@@ -178,7 +221,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.leaks")
     parser.add_argument("--queries", type=int, default=100_000)
     parser.add_argument("--cancels", type=int, default=60_000)
+    parser.add_argument("--call", metavar="ADDRESS", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.call:
+        uvloop.run(calls(options.call))
+        return
     came = uvloop.run(leaks(options.queries, options.cancels))
     left = excess(Held(**came["before"]), Held(**came["after"]))
     steep = {name: figure for name, figure in came["bytes_per_call"].items() if figure > LIMIT_BYTES}

@@ -87,6 +87,14 @@ def _text(query: str, stored: Stored, text: str) -> Iterator[Violation]:
         yield Violation("TEXT", query, f"succeeded after {len(told)} of {len(text)} characters")
 
 
+def _unlike(seen: QueryEvent, stored: QueryEvent | None) -> str:
+    """Where two events differ, line by line of their text."""
+    if stored is None:
+        return "it is not stored"
+    pairs = zip(str(seen).splitlines(), str(stored).splitlines(), strict=False)
+    return "; ".join(f"{one.strip()} for {other.strip()}" for one, other in pairs if one != other)[:500]
+
+
 def _of_reading(history: History, reading: Reading) -> Iterator[Violation]:
     numbers = [event.sequence for event in reading.events]
     if numbers != list(range(1, len(numbers) + 1)):
@@ -96,8 +104,8 @@ def _of_reading(history: History, reading: Reading) -> Iterator[Violation]:
     stored = history.stored[reading.query].events if reading.query in history.stored else ()
     by_number = {event.sequence: event for event in stored}
     for event in reading.events:
-        if by_number.get(event.sequence) != event:
-            yield Violation("CHANGED", reading.query, f"{reading.reader} saw {event.sequence} otherwise than stored")
+        if (there := by_number.get(event.sequence)) != event:
+            yield Violation("CHANGED", reading.query, f"{reading.reader} saw {event.sequence}: {_unlike(event, there)}")
             break
     ended = bool(reading.events) and reading.events[-1].HasField("query_ended")
     if not ended and not reading.left:

@@ -264,3 +264,15 @@ async def test_a_dropped_connection_does_not_keep_its_locks(things: Store) -> No
     # Its lock is free before the statement's 30 seconds are over; else this would fail at the lock's time limit.
     async with things.transaction("one") as transaction:
         assert await transaction.execute("INSERT INTO things (thing_id) VALUES (1)") == 1
+
+
+async def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(dsn: str) -> None:
+    lock = "SELECT pg_advisory_xact_lock(7)"
+    async with Store.open(dsn, idle_in_transaction_s=0.2) as stopped, Store.open(dsn) as other:
+        with pytest.raises(Failure) as caught:
+            async with stopped.transaction("one") as standing:
+                await standing.execute(lock)
+                async with other.transaction("one") as going_on:
+                    await going_on.execute(lock)
+                await standing.execute(lock)
+    assert caught.value.reason is Reason.DATABASE_UNAVAILABLE

@@ -113,7 +113,7 @@ class Client:
     async def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[v1.QueryEvent, None]:
         """All events of a query after `after_sequence`, each once and in order, to the last one.
 
-        A broken stream is resumed where it broke; Failure only when about half a minute of that brought nothing.
+        A broken stream is resumed where it broke; Failure only when about a minute of that brought nothing.
         Closing the generator leaves the query running. Heartbeats are left out.
         """
         async with aclosing(

@@ -15,12 +15,12 @@ from answermesh.typed.answermesh import v1
 
 # The mesh sends a heartbeat every second; an orchestrator that is silent for longer hangs, and another goes on. To be
 # wrong costs no more than coming back, after twice the time.
-_SILENCE_LIMIT_S = 2.5
+_SILENCE_LIMIT_S = 2.25
 # A question is accepted within milliseconds; one that was not is asked again, which costs more.
 _ACCEPT_LIMIT_S = 5.0
 # A broken stream is resumed at these intervals; after so many without an event it is given up. A stream that never
 # brought one is given up sooner: its caller may not have to wait.
-_RESUME_DELAYS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 5.0, 5.0, 5.0, 5.0)
+_RESUME_DELAYS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, *(5.0 for _ in range(10)))
 _OPEN_ATTEMPTS = 6
 _RESUMABLE = {Reason.SERVICE_UNAVAILABLE, Reason.DATABASE_UNAVAILABLE, Reason.SLOW_READER, Reason.DEADLINE_EXCEEDED}
 
@@ -40,7 +40,7 @@ Opener = Callable[[Door, int], AsyncIterator[Response]]
 async def resumed(doors: Doors, opened: Opener, after_sequence: int) -> AsyncGenerator[v1.QueryEvent, None]:
     """Events to the query's last, each once and in order, without heartbeats, over as many streams as it takes.
 
-    Raises Failure at once where that would not help, or where nobody was ever reached; else when about half a minute
+    Raises Failure at once where that would not help, or where nobody was ever reached; else when about a minute
     brought nothing.
     """
     failures, seen = 0, False

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # Queries of an owner that died, beyond what is admitted: they were once, and their readers wait.
 MAX_ADOPTED = 64
 # How often queries without an owner are looked for when nothing points to one.
-LOOK_S = 0.5
+LOOK_S = 0.25
 # How long the agents of a query that goes on here may take to be found by a process that has just started.
 SETTLE_S = 5.0
 # How long the reader of a query that goes on here may take to come back; it finds a dead process within 3 s.
@@ -302,7 +302,9 @@ class Desk:
                     self._journal.close(query_log)
                 else:
                     query_log.fail(Failure(Reason.INTERNAL, "The query's log is closed."))
-                self._running.pop(query_id, None)
+                # It may have been lost, and taken up again, while this run of it ended.
+                if (running := self._running.get(query_id)) is not None and running.run is run:
+                    del self._running[query_id]
                 now_s = self._now_s()
                 took_s = None if run.was_stopped else now_s - began_s
                 self._admission.over(self._tenant, took_s, now_s, late=run.was_late)

@@ -145,7 +145,9 @@ class Journal:
 
     def close(self, query_log: QueryLog) -> None:
         """Forget a log; its readers go on from the database."""
-        self._logs.pop((query_log.tenant, query_log.query_id), None)
+        # It may have been lost, and be here anew under another token.
+        if self.log(query_log.tenant, query_log.query_id) is query_log:
+            del self._logs[query_log.tenant, query_log.query_id]
         query_log.fail(Failure(Reason.INTERNAL, "The query's log is closed."))
 
     def put(self, entry: Entry) -> None:

@@ -16,8 +16,8 @@ from answermesh.orchestrator.leases import LEASE_S, Leases
 
 log = logging.getLogger(__name__)
 
-# How often the lease is renewed: four times before it could run out.
-RENEW_S = 0.5
+# How often the lease is renewed: five times before it could run out.
+RENEW_S = 0.4
 # Every so many renewals, queries are looked for that this process owns and does not answer.
 STRAY_ROUNDS = 4
 

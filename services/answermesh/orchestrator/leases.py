@@ -19,7 +19,7 @@ from answermesh.v1.query_pb2 import Query
 SQL = statements("answermesh.orchestrator", "leases")
 
 # How long an owner may be silent before its queries are taken over: a killed one is replaced within this and the
-# time between two looks (desk.LOOK_S), and one that is merely slow misses four renewals first.
+# time between two looks (desk.LOOK_S), and one that is merely slow misses five renewals first.
 LEASE_S = 2.0
 
 

@@ -31,6 +31,8 @@ from answermesh.v1.usage_service_pb2_grpc import add_UsageServiceServicer_to_ser
 
 # Reads by watchers and lists, and one connection for the journal's writer.
 POOL_SIZE = 6
+# An orchestrator that is stopped in a transaction must not keep its queries locked for longer than its lease lasts.
+IDLE_IN_TRANSACTION_S = 1.5
 
 
 @asynccontextmanager
@@ -43,10 +45,16 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         knowledge = await stack.enter_async_context(open_channel(settings.target("knowledge")))
         models = await stack.enter_async_context(open_channel(settings.target("models")))
-        store = await stack.enter_async_context(Store.open(settings.database_url, pool_size=POOL_SIZE))
+        store = await stack.enter_async_context(
+            Store.open(settings.database_url, pool_size=POOL_SIZE, idle_in_transaction_s=IDLE_IN_TRANSACTION_S)
+        )
         registry = await stack.enter_async_context(Registry(configured_agents(settings), plans))
         # On a connection of its own: what keeps the lease must not wait behind readers.
-        leases = Leases(await stack.enter_async_context(Store.open(settings.database_url, pool_size=1)))
+        leases = Leases(
+            await stack.enter_async_context(
+                Store.open(settings.database_url, pool_size=1, idle_in_transaction_s=IDLE_IN_TRANSACTION_S)
+            )
+        )
         # Before the first query can be accepted, or another process could take it at once.
         await leases.renew(settings.tenant, {})
         queries = Queries(store)

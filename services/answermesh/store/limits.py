@@ -32,7 +32,9 @@ def bounded_s(timeout_s: float = STATEMENT_TIMEOUT_S) -> float:
     return deadline.bound_s(timeout_s)
 
 
-def server_settings(search_path: str, *, hang_up_noticed: bool) -> dict[str, str]:
+def server_settings(
+    search_path: str, *, hang_up_noticed: bool, idle_in_transaction_s: float = IDLE_IN_TRANSACTION_TIMEOUT_S
+) -> dict[str, str]:
     """Settings that a connection is born with, so that neither RESET ALL nor RESET ROLE takes them away.
 
     `hang_up_noticed`: see prerequisites.can_notice_hang_up.
@@ -43,7 +45,7 @@ def server_settings(search_path: str, *, hang_up_noticed: bool) -> dict[str, str
         "search_path": search_path,
         # The server's limit stands behind the client's, which cancels first.
         "statement_timeout": _ms(STATEMENT_TIMEOUT_S + CLEAN_UP_TIMEOUT_S),
-        "idle_in_transaction_session_timeout": _ms(IDLE_IN_TRANSACTION_TIMEOUT_S),
+        "idle_in_transaction_session_timeout": _ms(idle_in_transaction_s),
         "lock_timeout": _ms(LOCK_TIMEOUT_S),
         # Statements are short; compiling them costs more than it gains.
         "jit": "off",

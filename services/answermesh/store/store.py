@@ -18,6 +18,7 @@ from answermesh.store.limits import (
     ACQUIRE_TIMEOUT_S,
     CLEAN_UP_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
+    IDLE_IN_TRANSACTION_TIMEOUT_S,
     RETRY_AFTER_S,
     bounded_s,
     server_settings,
@@ -39,9 +40,12 @@ class Store:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, dsn: str, *, pool_size: int = 4) -> AsyncIterator[Self]:
+    async def open(
+        cls, dsn: str, *, pool_size: int = 4, idle_in_transaction_s: float = IDLE_IN_TRANSACTION_TIMEOUT_S
+    ) -> AsyncIterator[Self]:
         """A store over a database that is migrated to the newest schema first; closed on leaving.
 
+        A process that stands still for `idle_in_transaction_s` in a transaction loses it, with all locks.
         Waits some seconds for a server that is still starting. Raises Failure(DATABASE_UNAVAILABLE) for one that cannot
         be reached, Failure(WRONG_STATE) for one that answermesh cannot use, Failure(INVALID_FIELD) for a bad `dsn`.
         """
@@ -61,7 +65,9 @@ class Store:
             max_size=pool_size,
             max_inactive_connection_lifetime=_IDLE_CONNECTION_S,
             init=init,
-            server_settings=server_settings(search_path, hang_up_noticed=hang_up_noticed),
+            server_settings=server_settings(
+                search_path, hang_up_noticed=hang_up_noticed, idle_in_transaction_s=idle_in_transaction_s
+            ),
             timeout=CONNECT_TIMEOUT_S,
         )
         await pool
