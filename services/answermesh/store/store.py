@@ -90,8 +90,7 @@ class Store:
         try:
             try:
                 with translated(connection):
-                    await connection.execute("BEGIN", timeout=bounded_s())
-                    await connection.execute("SELECT set_config('app.tenant', $1, true)", tenant, timeout=bounded_s())
+                    await connection.execute(_begin(tenant), timeout=bounded_s())
                 transaction = Transaction(connection)
                 try:
                     yield transaction
@@ -129,6 +128,14 @@ class Store:
                     f"{ACQUIRE_TIMEOUT_S:g} s; try again later."
                 )
                 raise Failure(Reason.OVERLOADED, message, retry_after_s=RETRY_AFTER_S) from error
+
+
+def _begin(tenant: str) -> str:
+    """Begins a transaction of a tenant, in one round trip: the simple protocol takes two statements, but no parameters,
+    so the name goes in hexadecimal, in which nothing can be quoted wrongly."""
+    return (
+        f"BEGIN; SELECT set_config('app.tenant', convert_from(decode('{tenant.encode().hex()}', 'hex'), 'UTF8'), true)"
+    )
 
 
 async def _roll_back(connection: PoolConnectionProxy[Record]) -> None:
