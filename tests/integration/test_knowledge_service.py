@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from answermesh.config import Settings
+from answermesh.errors import Reason
 from answermesh.knowledge.service import mount
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.server import Server
@@ -339,3 +341,40 @@ async def test_of_two_files_of_one_uri_the_last_one_sent_stays(knowledge: Knowle
     assert sorted(outcomes) == sorted(uri for uri, _ in [*versions, *others])
     found = await knowledge.search("version", page_size=1)
     assert found[0].text.startswith("version 7")
+
+
+async def test_documents_are_searched_by_what_their_owner_says_of_them(knowledge: Knowledge) -> None:
+    for number, team in enumerate(["core", "web", "core"]):
+        document = Document(uri=f"notes/{number}.txt", labels={"team": team, "kind": "note"})
+        document.publish_time.FromDatetime(datetime(2020 + number, 1, 1, tzinfo=UTC))
+        request = pb.CreateDocumentRequest(document=document, content=b"A quorum is a majority.")
+        made = (await knowledge.documents.CreateDocument(request, timeout=30)).document
+        assert dict(made.labels) == {"team": team, "kind": "note"}
+        assert made.publish_time.ToDatetime(UTC).year == 2020 + number
+
+    async def found(text: str, **options: object) -> list[str]:
+        return sorted(one.uri for one in await knowledge.search("quorum", filter=text, **options))
+
+    assert await found('labels.team = "core"') == ["notes/0.txt", "notes/2.txt"]
+    assert await found('labels.team = core AND publish_time >= "2021-06-01T00:00:00Z"') == ["notes/2.txt"]
+    assert await found('publish_time < "2021-06-01T00:00:00Z"') == ["notes/0.txt", "notes/1.txt"]
+    assert await found('uri : "notes/1"') == ["notes/1.txt"]
+    assert await found('labels.team = "nobody"') == []
+    assert await found('labels.team = "core"', documents=[made.name]) == ["notes/2.txt"]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await found("team = core")
+    assert failure_from(refused.value).reason is Reason.INVALID_FILTER
+
+
+async def test_other_labels_replace_those_of_an_import_before(knowledge: Knowledge) -> None:
+    for value in ("draft", "final"):
+        document = Document(uri="plan.txt", labels={"state": value})
+        await knowledge.documents.CreateDocument(
+            pb.CreateDocumentRequest(document=document, content=b"x y"), timeout=30
+        )
+    assert [one.uri for one in await knowledge.search("x", filter="labels.state = final")] == ["plan.txt"]
+    assert await knowledge.search("x", filter="labels.state = draft") == []
+    wrong = pb.CreateDocumentRequest(document=Document(uri="a.txt", labels={"no spaces": "x"}), content=b"x")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await knowledge.documents.CreateDocument(wrong, timeout=30)
+    assert failure_from(refused.value).reason is Reason.INVALID_FIELD

@@ -52,6 +52,9 @@ def fill(message: Any, depth: int = 0) -> Any:
                 getattr(message, field.name).FromMilliseconds(1_790_000_000_123)
             elif field.message_type.full_name == "google.protobuf.Duration":
                 getattr(message, field.name).FromMilliseconds(1500)
+            elif field.message_type.GetOptions().map_entry:
+                # One entry: the order of several is nobody's promise.
+                getattr(message, field.name)["key"] = "value"
             elif field.is_repeated:
                 fill(getattr(message, field.name).add(), depth + 1)
             else:

@@ -34,7 +34,7 @@ class CreateDocumentRequest(_message.Message):
     """The file's bytes, 1 byte to 64 MiB less the message's other fields (base64 over HTTP)."""
     @_builtins.property
     def document(self) -> _document_pb2.Document:
-        """uri, and where wanted title and media_type; output-only fields are ignored."""
+        """uri, and where wanted title, media_type, labels and publish_time; output-only fields are ignored."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class ImportDocumentsRequest(_message.Message):
     """The next bytes of the file, 1 byte to 1 MiB. A file holds 64 MiB at most."""
     @_builtins.property
     def start(self) -> _document_pb2.Document:
-        """Starts a file: uri, and where wanted title and media_type."""
+        """Starts a file: uri, and where wanted title, media_type, labels and publish_time."""
 
     def __init__(
         self,
@@ -416,6 +416,7 @@ class SearchPassagesRequest(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     RERANK_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What to look for, 1-4000 characters that are not all white space."""
     page_size: _builtins.int
@@ -424,6 +425,11 @@ class SearchPassagesRequest(_message.Message):
     """Whether the cross-encoder reads the best passages again."""
     links: Global___SearchPassagesRequest.Links.ValueType
     """Whether the links of the best passages are followed, which finds the second step of a question in two steps."""
+    filter: _builtins.str
+    """Which documents are searched, up to 2000 characters: terms joined by AND, of `labels.KEY = "V"`, `media_type = "V"`,
+    `uri = "V"`, `uri : "V"` (begins with), `publish_time >= "T"`, `publish_time < "T"`, and the same of `update_time`.
+    Anything else, or what leaves more than 20000 documents, is INVALID_FILTER; empty means all.
+    """
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Documents to search, `documents/{document}`, at most 100; empty means all."""
@@ -436,10 +442,11 @@ class SearchPassagesRequest(_message.Message):
         documents: _abc.Iterable[_builtins.str] | None = ...,
         rerank: Global___SearchPassagesRequest.Rerank.ValueType = ...,
         links: Global___SearchPassagesRequest.Links.ValueType = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "links", b"links", "page_size", b"page_size", "query", b"query", "rerank", b"rerank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "filter", b"filter", "links", b"links", "page_size", b"page_size", "query", b"query", "rerank", b"rerank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

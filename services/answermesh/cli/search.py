@@ -11,10 +11,13 @@ from answermesh.cli.connect import address_option, find_address, run
 @click.argument("query")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100), help="Passages to show at most.")
 @click.option("--document", "documents", multiple=True, metavar="NAME", help="Search this document only; repeatable.")
+@click.option("--filter", "filter_", default="", help="Documents to search, e.g. 'labels.team = \"core\"'.")
 @click.option("--rerank", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print each passage as one line of JSON.")
 @address_option
-def search(query: str, limit: int, documents: tuple[str, ...], rerank: str, as_json: bool, address: str | None) -> None:
+def search(
+    query: str, limit: int, documents: tuple[str, ...], filter_: str, rerank: str, as_json: bool, address: str | None
+) -> None:
     """Find the passages most relevant to QUERY, best first.
 
     \b
@@ -28,7 +31,7 @@ def search(query: str, limit: int, documents: tuple[str, ...], rerank: str, as_j
 
         async with Client(find_address(address)) as mesh:
             chosen = v1.SearchPassagesRequestRerank.from_string(f"RERANK_{rerank.upper()}")
-            passages = await mesh.search(query, limit=limit, documents=documents, rerank=chosen)
+            passages = await mesh.search(query, limit=limit, documents=documents, rerank=chosen, filter=filter_)
         if as_json:
             from answermesh.cli.messages import to_json
 

@@ -213,9 +213,10 @@ class Client:
         documents: Sequence[str] = (),
         rerank: v1.SearchPassagesRequestRerank | None = None,
         links: v1.SearchPassagesRequestLinks | None = None,
+        filter: str = "",  # noqa: A002
     ) -> list[v1.Passage]:
         """The passages most relevant to `query`, best first, 1-100 of them."""
-        request = v1.SearchPassagesRequest(query, limit, list(documents))
+        request = v1.SearchPassagesRequest(query, limit, list(documents), filter=filter)
         if rerank is not None:
             request.rerank = rerank
         if links is not None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import grpc
+import orjson
 
-from answermesh.errors import invalid_field, not_found
+from answermesh.errors import Failure, Field, Reason, invalid_field, not_found
+from answermesh.knowledge.filter import parse
 from answermesh.knowledge.fusion import is_question
 from answermesh.knowledge.importing import File, Importer, document_of
 from answermesh.knowledge.search import Search
@@ -22,6 +24,8 @@ from answermesh.v1.document_service_pb2_grpc import DocumentServiceServicer
 # The contract's limits.
 _MAX_QUERY_CHARS = 4000
 _MAX_DOCUMENTS = 100
+# Their ids travel with each statement of a search.
+_MAX_FILTERED = 20_000
 
 
 class DocumentService(DocumentServiceServicer):
@@ -106,6 +110,10 @@ class DocumentService(DocumentServiceServicer):
         documents = [
             check_name(f"documents[{index}]", name, "documents/*") for index, name in enumerate(request.documents)
         ]
+        if request.filter:
+            documents = await self._filtered(request.filter, documents)
+            if not documents:
+                return pb.SearchPassagesResponse()
         rerank = request.rerank
         if rerank != pb.SearchPassagesRequest.RERANK_ALWAYS and not is_question(query):
             rerank = pb.SearchPassagesRequest.RERANK_NEVER
@@ -114,3 +122,26 @@ class DocumentService(DocumentServiceServicer):
         )
         passages = await self._search.find(query, limit, documents, rerank, links=links)
         return pb.SearchPassagesResponse(passages=passages)
+
+    async def _filtered(self, text: str, documents: list[str]) -> list[str]:
+        """The documents that a filter leaves, of those or of all."""
+        wanted = parse(text)
+        async with self._store.transaction(current_tenant()) as tx:
+            rows = await tx.fetch(
+                SQL.find_documents,
+                orjson.dumps(wanted.labels).decode(),
+                wanted.media_type,
+                wanted.uri,
+                wanted.uri_prefix,
+                wanted.published_from,
+                wanted.published_before,
+                wanted.updated_from,
+                wanted.updated_before,
+                _MAX_FILTERED + 1,
+            )
+        if len(rows) > _MAX_FILTERED:
+            what = f"leaves more than {_MAX_FILTERED} documents; narrow it."
+            raise Failure(Reason.INVALID_FILTER, f"filter: {what}", fields=[Field("filter", what)])
+        found = [row["document_id"] for row in rows]
+        named = set(documents)
+        return [one for one in found if one in named] if documents else found

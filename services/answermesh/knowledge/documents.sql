@@ -8,7 +8,7 @@ SELECT fingerprint FROM documents WHERE document_id = $1;
 
 -- name: get_document
 -- A document without its text.
-SELECT document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time
+SELECT document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time, labels, publish_time
 FROM documents WHERE document_id = $1;
 
 -- name: get_document_text
@@ -17,19 +17,29 @@ SELECT text FROM documents WHERE document_id = $1;
 
 -- name: list_documents
 -- A page of documents in the order of their uris, starting after the given uri.
-SELECT document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time
+SELECT document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time, labels, publish_time
 FROM documents WHERE $1::text IS NULL OR uri > $1 ORDER BY uri LIMIT $2;
+
+-- name: find_documents
+-- Ids of the documents that a filter leaves, at most so many; a null is no condition.
+SELECT document_id FROM documents
+WHERE labels @> $1::text::jsonb
+  AND ($2::text IS NULL OR media_type = $2) AND ($3::text IS NULL OR uri = $3) AND ($4::text IS NULL OR uri ^@ $4)
+  AND ($5::timestamptz IS NULL OR publish_time >= $5) AND ($6::timestamptz IS NULL OR publish_time < $6)
+  AND ($7::timestamptz IS NULL OR update_time >= $7) AND ($8::timestamptz IS NULL OR update_time < $8)
+LIMIT $9;
 
 -- name: put_document
 -- Store a document, or replace what is stored of it; its first import stays its create_time.
 INSERT INTO documents AS d
-    (document_id, uri, title, media_type, size_bytes, content_hash, fingerprint, text, character_count, passage_count, title_key)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    (document_id, uri, title, media_type, size_bytes, content_hash, fingerprint, text, character_count, passage_count, title_key,
+     labels, publish_time)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13)
 ON CONFLICT (tenant_id, document_id) DO UPDATE SET
     title = excluded.title, title_key = excluded.title_key, media_type = excluded.media_type, size_bytes = excluded.size_bytes, content_hash = excluded.content_hash,
     fingerprint = excluded.fingerprint, text = excluded.text, character_count = excluded.character_count,
-    passage_count = excluded.passage_count, update_time = now()
-RETURNING document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time;
+    passage_count = excluded.passage_count, labels = excluded.labels, publish_time = excluded.publish_time, update_time = now()
+RETURNING document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time, labels, publish_time;
 
 -- name: put_passages
 -- Store passages; returns their ids by ordinal.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from answermesh.errors import Failure, Field, Reason, invalid_field
@@ -27,6 +30,9 @@ MAX_CONTENT_BYTES = 64 << 20
 MAX_URI_CHARS = 2000
 # Not stated by the contract; far beyond what is a title or a media type.
 _MAX_TITLE_CHARS = 500
+_MAX_LABELS = 32
+_MAX_LABEL_CHARS = 200
+_LABEL = re.compile(r"[\w-]{1,63}")
 
 Outcome = ImportDocumentsResponse.Outcome
 # Called with (passages embedded, passages in all).
@@ -41,6 +47,8 @@ class File:
     title: str
     media_type: str
     content: bytes
+    labels: Mapping[str, str] = field(default_factory=dict)
+    publish_time: datetime | None = None
 
     @classmethod
     def of(cls, document: Document, content: bytes) -> File:
@@ -51,7 +59,9 @@ class File:
         if not content:
             what = "is empty; send its content."
             raise Failure(Reason.UNREADABLE_DOCUMENT, f"{document.uri} {what}", fields=[Field("content", what)])
-        return cls(document.uri, " ".join(document.title.split()), document.media_type, content)
+        published = document.publish_time.ToDatetime(UTC) if document.HasField("publish_time") else None
+        title = " ".join(document.title.split())
+        return cls(document.uri, title, document.media_type, content, dict(document.labels), published)
 
 
 def check_document(document: Document) -> None:
@@ -62,6 +72,23 @@ def check_document(document: Document) -> None:
             raise invalid_field(
                 path, f"has {len(value)} characters; up to {_MAX_TITLE_CHARS}, none of them NUL, are allowed."
             )
+    check_labels(document)
+
+
+def check_labels(document: Document) -> None:
+    """Check what the owner says of a document. Raises Failure(INVALID_FIELD)."""
+    if len(document.labels) > _MAX_LABELS:
+        raise invalid_field("document.labels", f"has {len(document.labels)} pairs; up to {_MAX_LABELS} are allowed.")
+    for key, value in document.labels.items():
+        if not _LABEL.fullmatch(key) or len(value) > _MAX_LABEL_CHARS or "\0" in value:
+            allowed = f"keys have 1-63 letters, digits, _ and -, values {_MAX_LABEL_CHARS} characters at most"
+            what = f"{key[:80]!r} is not allowed; {allowed}."
+            raise invalid_field("document.labels", what)
+    if document.HasField("publish_time"):
+        try:
+            document.publish_time.ToDatetime(UTC)
+        except (ValueError, OverflowError) as error:
+            raise invalid_field("document.publish_time", "is no time between the years 1 and 9999.") from error
 
 
 def too_large(uri: str, size_bytes: int) -> Failure:
@@ -99,6 +126,7 @@ class Importer:
             file.media_type.encode(),
             str(reading.VERSION).encode(),
             model.encode(),
+            orjson.dumps([sorted(file.labels.items()), file.publish_time]),
         )
         fingerprint = hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
         async with self._store.transaction(current_tenant()) as tx:
@@ -133,6 +161,8 @@ class Importer:
             reading=read,
             embedding_model=await self._embedder.model(),
             vectors=vectors,
+            labels=file.labels,
+            publish_time=file.publish_time,
         )
         async with self._store.transaction(current_tenant()) as tx:
             row, is_new = await store(tx, prepared)
@@ -168,6 +198,9 @@ def document_of(row: Record) -> Document:
         character_count=row["character_count"],
         passage_count=row["passage_count"],
     )
+    document.labels.update(orjson.loads(row["labels"]))
+    if row["publish_time"] is not None:
+        document.publish_time.FromDatetime(row["publish_time"])
     document.create_time.FromDatetime(row["create_time"])
     document.update_time.FromDatetime(row["update_time"])
     return document

@@ -93,7 +93,7 @@ class Search:
             embedding = group.create_task(self._embedded(query))
             # Awaited within: see uploads.
             ids, (vector, model) = await lexical, await embedding
-        asked = _Asked(query, documents, vector, model, {})
+        asked = _Asked(query, None if documents is None else frozenset(documents), vector, model, {})
         async with self._store.transaction(current_tenant()) as tx:
             if vector is not None and documents:
                 nearest = await tx.fetch(SQL.find_nearest_within, vector, model, count, documents)
@@ -150,7 +150,7 @@ class _Asked:
     """A query, and the rows of all passages that were found for it, by id."""
 
     query: str
-    documents: list[str] | None
+    documents: frozenset[str] | None
     vector: list[float] | None
     model: str
     rows: dict[int, Record]

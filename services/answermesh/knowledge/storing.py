@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from answermesh.knowledge.entities import title_key
@@ -36,6 +38,8 @@ class Prepared:
     reading: Reading
     embedding_model: str
     vectors: Sequence[NDArray[np.float32]]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    publish_time: datetime | None = None
 
 
 def indexed_text(title: str, headings: Sequence[str], text: str) -> str:
@@ -64,6 +68,8 @@ async def store(tx: Transaction, document: Prepared) -> tuple[Record, bool]:
         len(reading.text),
         len(reading.passages),
         title_key(document.title),
+        orjson.dumps(document.labels).decode(),
+        document.publish_time,
     )
     assert row is not None
     passage_ids = [0] * len(reading.passages)

@@ -1469,6 +1469,17 @@ class Document(betterproto.Message):
     Its text, to which all spans refer; set by GetDocument with VIEW_FULL only.
     """
 
+    labels: "dict[str, str]" = betterproto.map_field(
+        12, betterproto.TYPE_STRING, betterproto.TYPE_STRING
+    )
+    """
+    What its owner says of it, for filters: up to 32 pairs; keys of 1-63 letters, digits, `_` and `-`, values of up to 200
+     characters.
+    """
+
+    publish_time: datetime = betterproto.message_field(13)
+    """When it was published, as its owner says."""
+
 
 @dataclass(eq=False, repr=False)
 class CreateDocumentRequest(betterproto.Message):
@@ -1476,7 +1487,7 @@ class CreateDocumentRequest(betterproto.Message):
 
     document: "Document" = betterproto.message_field(1)
     """
-    uri, and where wanted title and media_type; output-only fields are ignored.
+    uri, and where wanted title, media_type, labels and publish_time; output-only fields are ignored.
     """
 
     content: bytes = betterproto.bytes_field(2)
@@ -1500,7 +1511,9 @@ class ImportDocumentsRequest(betterproto.Message):
     """
 
     start: "Document" = betterproto.message_field(1, group="step")
-    """Starts a file: uri, and where wanted title and media_type."""
+    """
+    Starts a file: uri, and where wanted title, media_type, labels and publish_time.
+    """
 
     chunk: bytes = betterproto.bytes_field(2, group="step")
     """
@@ -1612,6 +1625,13 @@ class SearchPassagesRequest(betterproto.Message):
     links: "SearchPassagesRequestLinks" = betterproto.enum_field(5)
     """
     Whether the links of the best passages are followed, which finds the second step of a question in two steps.
+    """
+
+    filter: str = betterproto.string_field(6)
+    """
+    Which documents are searched, up to 2000 characters: terms joined by AND, of `labels.KEY = "V"`, `media_type = "V"`,
+     `uri = "V"`, `uri : "V"` (begins with), `publish_time >= "T"`, `publish_time < "T"`, and the same of `update_time`.
+     Anything else, or what leaves more than 20000 documents, is INVALID_FILTER; empty means all.
     """
 
 
