@@ -207,12 +207,12 @@ class Journal:
             logs[0].fail(Failure(Reason.INTERNAL, "The query's events cannot be stored."))
             return
         for query_log in logs:
-            if query_log.query_id in owned:
+            if query_log in owned:
                 query_log.publish([entry.event for entry in entries if entry.log is query_log])
             else:
                 query_log.fail(Failure(Reason.WRONG_STATE, "Another orchestrator has taken the query over."))
 
-    async def _insist(self, tenant: str, logs: Sequence[QueryLog], entries: Sequence[Entry]) -> set[str]:
+    async def _insist(self, tenant: str, logs: Sequence[QueryLog], entries: Sequence[Entry]) -> set[QueryLog]:
         """Commit, and try again while the database is away, for OUTAGE_S."""
         give_up = asyncio.get_running_loop().time() + OUTAGE_S
         pause_s = 0.05
@@ -233,19 +233,22 @@ class Journal:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             pause_s = min(pause_s * 2, 1.0)
 
-    async def _transact(self, tenant: str, logs: Sequence[QueryLog], entries: Sequence[Entry]) -> set[str]:
+    async def _transact(self, tenant: str, logs: Sequence[QueryLog], entries: Sequence[Entry]) -> set[QueryLog]:
+        """Commit what the fencing tokens let in; returns the logs concerned."""
         async with self._store.transaction(tenant) as tx:
             if newborn := [query_log for query_log in logs if query_log.newborn_of]:
                 await ledger.accept(tx, newborn)
             rows = await tx.fetch(SQL.lock_owned, [q.query_id for q in logs], [q.fence for q in logs])
-            owned = {row["query_id"] for row in rows}
+            # By token too: a query that was lost and taken up again has two logs here for a moment.
+            held = {(row["query_id"], row["fence"]) for row in rows}
+            owned = {q for q in logs if (q.query_id, q.fence) in held}
             # A commit whose answer was lost has ended these queries already; its events are in.
-            owned |= {q.query_id for q in logs if q.query_id not in owned and await _is_in(tx, q, entries)}
-            mine = [entry for entry in entries if entry.log.query_id in owned]
+            owned |= {q for q in logs if q not in owned and await _is_in(tx, q, entries)}
+            mine = [entry for entry in entries if entry.log in owned]
             if mine:
                 await ledger.enter(tx, mine)
             now_s = asyncio.get_running_loop().time()
-            if watched := [q.query_id for q in logs if q.query_id in owned and q.watched_until_s > now_s]:
+            if watched := [q.query_id for q in owned if q.watched_until_s > now_s]:
                 await send(tx, Signal.GROWN, watched)
         return owned
 

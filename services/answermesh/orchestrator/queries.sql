@@ -37,7 +37,7 @@ DELETE FROM queries WHERE query_id = $1 AND state NOT IN (1, 2) RETURNING query_
 
 -- name: lock_owned
 -- Of these queries with their fencing tokens, those whose token still holds; locked until the events are in.
-SELECT q.query_id FROM queries q
+SELECT q.query_id, q.fence FROM queries q
 JOIN unnest($1::text[], $2::bigint[]) AS mine (query_id, fence) ON q.query_id = mine.query_id AND q.fence = mine.fence
 WHERE q.state IN (1, 2)
 FOR UPDATE OF q;
