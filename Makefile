@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
-.PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean \
+.PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean evaluation \
   bench-fanout bench-answers bench-overload bench-gateway soak-gateway chaos drill rolling leaks fuzz fuzz-http
 
 help: ## Show this list
@@ -76,6 +76,10 @@ rolling: setup ## Replace every service of a mesh that is in use, without a fail
 
 leaks: setup ## What 100k queries and 60k streams that their readers left leave behind
 	$(BIN)/python -m bench.leaks
+
+evaluation: setup ## Measure everything over the sets in DATA and write docs/evaluation.md (LIMIT=N items a set, RESUME=RUN)
+	$(BIN)/answermesh eval all --data $(DATA) $(if $(LIMIT),--limit $(LIMIT)) $(if $(RESUME),--resume $(RESUME))
+	$(BIN)/answermesh eval report last --output docs/evaluation.md --about docs/evaluation/about.md
 
 fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_SEED)
 	FUZZ_CASES=$${FUZZ_CASES:-200000} $(BIN)/pytest -q --timeout 3600 tests/unit/test_http2_fuzz.py
