@@ -60,6 +60,8 @@ class Settings:
     # Tables of the file, checked by those who read them.
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plans: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # The plan for each kind of question: see answermesh.orchestrator.routing.
+    routes: Mapping[str, Any] = field(default_factory=dict)
     providers: tuple[Mapping[str, Any], ...] = ()
     embedding: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,7 +77,7 @@ class Settings:
 
 
 _PATHS = {"data_dir", "cache_dir"}
-_TABLES = {"targets", "agents", "plans", "embedding"}
+_TABLES = {"targets", "agents", "plans", "routes", "embedding"}
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -135,12 +135,15 @@ class Query(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name `queries/{query}`."""
     question: _builtins.str
     """What is asked, 1-4000 characters that are not all white space."""
     plan: _builtins.str
-    """Plan to answer by, e.g. "default"; empty means "default". An unknown plan is NOT_FOUND."""
+    """Plan to answer by, e.g. "default"; empty means the one for questions of its kind (`route`). An unknown plan is
+    NOT_FOUND.
+    """
     state: Global___Query.State.ValueType
     """Where it stands."""
     last_sequence: _builtins.int
@@ -187,6 +190,10 @@ class Query(_message.Message):
     def usage(self) -> Global___Usage:
         """What it cost."""
 
+    @_builtins.property
+    def route(self) -> Global___Route:
+        """How its plan was chosen."""
+
     def __init__(
         self,
         *,
@@ -207,16 +214,109 @@ class Query(_message.Message):
         priority: Global___Query.Priority.ValueType = ...,
         min_confidence: _builtins.float | None = ...,
         unsupported: Global___Query.Unsupported.ValueType = ...,
+        route: Global___Route | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "min_confidence", b"min_confidence", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "min_confidence", b"min_confidence", "route", b"route", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "min_confidence", b"min_confidence", "name", b"name", "plan", b"plan", "priority", b"priority", "question", b"question", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "unsupported", b"unsupported", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "min_confidence", b"min_confidence", "name", b"name", "plan", b"plan", "priority", b"priority", "question", b"question", "route", b"route", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "unsupported", b"unsupported", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
     _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
 
 Global___Query: _TypeAlias = Query  # noqa: Y015
+
+@_typing.final
+class Route(_message.Message):
+    """Route is how the way was chosen by which a question is answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Route._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Route._Kind.ValueType  # 0
+        """Of no sort that is known; such a question is answered by the plan "default"."""
+        KIND_FACTUAL: Route._Kind.ValueType  # 1
+        """Asks for one thing: "Who built it?" """
+        KIND_COMPARISON: Route._Kind.ValueType  # 2
+        """Asks how things differ, or which of them is more so."""
+        KIND_MULTI_HOP: Route._Kind.ValueType  # 3
+        """Asks for a thing by way of another: "Where was the author of X born?" """
+        KIND_VERIFICATION: Route._Kind.ValueType  # 4
+        """Asks whether something is so."""
+        KIND_SEARCH: Route._Kind.ValueType  # 5
+        """Asks nothing: keywords to search for."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """Kind is the sort of question, told from its wording alone."""
+
+    KIND_UNSPECIFIED: Route.Kind.ValueType  # 0
+    """Of no sort that is known; such a question is answered by the plan "default"."""
+    KIND_FACTUAL: Route.Kind.ValueType  # 1
+    """Asks for one thing: "Who built it?" """
+    KIND_COMPARISON: Route.Kind.ValueType  # 2
+    """Asks how things differ, or which of them is more so."""
+    KIND_MULTI_HOP: Route.Kind.ValueType  # 3
+    """Asks for a thing by way of another: "Where was the author of X born?" """
+    KIND_VERIFICATION: Route.Kind.ValueType  # 4
+    """Asks whether something is so."""
+    KIND_SEARCH: Route.Kind.ValueType  # 5
+    """Asks nothing: keywords to search for."""
+
+    class _Difficulty:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DifficultyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Route._Difficulty.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DIFFICULTY_UNSPECIFIED: Route._Difficulty.ValueType  # 0
+        """Not judged."""
+        DIFFICULTY_SIMPLE: Route._Difficulty.ValueType  # 1
+        """One passage may answer it."""
+        DIFFICULTY_HARD: Route._Difficulty.ValueType  # 2
+        """It takes several."""
+
+    class Difficulty(_Difficulty, metaclass=_DifficultyEnumTypeWrapper):
+        """Difficulty is how much a question asks for."""
+
+    DIFFICULTY_UNSPECIFIED: Route.Difficulty.ValueType  # 0
+    """Not judged."""
+    DIFFICULTY_SIMPLE: Route.Difficulty.ValueType  # 1
+    """One passage may answer it."""
+    DIFFICULTY_HARD: Route.Difficulty.ValueType  # 2
+    """It takes several."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DIFFICULTY_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    OVERRIDDEN_FIELD_NUMBER: _builtins.int
+    kind: Global___Route.Kind.ValueType
+    """The sort of question."""
+    difficulty: Global___Route.Difficulty.ValueType
+    """How much it asks for."""
+    plan: _builtins.str
+    """The plan that answers it."""
+    overridden: _builtins.bool
+    """True if the caller named the plan, and nothing was chosen."""
+    def __init__(
+        self,
+        *,
+        kind: Global___Route.Kind.ValueType = ...,
+        difficulty: Global___Route.Difficulty.ValueType = ...,
+        plan: _builtins.str = ...,
+        overridden: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difficulty", b"difficulty", "kind", b"kind", "overridden", b"overridden", "plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Route: _TypeAlias = Route  # noqa: Y015
 
 @_typing.final
 class Answer(_message.Message):
@@ -547,6 +647,7 @@ class QueryEvent(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     QUERY_ENDED_FIELD_NUMBER: _builtins.int
+    ROUTED_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """The query, `queries/{query}`."""
     sequence: _builtins.int
@@ -583,6 +684,10 @@ class QueryEvent(_message.Message):
     def query_ended(self) -> Global___Query:
         """The query is final, and this is how it ended. Always the last event."""
 
+    @_builtins.property
+    def routed(self) -> Global___Route:
+        """The plan was chosen; comes before the agents start."""
+
     def __init__(
         self,
         *,
@@ -596,12 +701,13 @@ class QueryEvent(_message.Message):
         usage: Global___UsageRecord | None = ...,
         heartbeat: Global___QueryEvent.Heartbeat | None = ...,
         query_ended: Global___Query | None = ...,
+        routed: Global___Route | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_ended", b"agent_ended", "agent_started", b"agent_started", "event", b"event", "event_time", b"event_time", "finding", b"finding", "heartbeat", b"heartbeat", "query_ended", b"query_ended", "state_changed", b"state_changed", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent_ended", b"agent_ended", "agent_started", b"agent_started", "event", b"event", "event_time", b"event_time", "finding", b"finding", "heartbeat", b"heartbeat", "query_ended", b"query_ended", "routed", b"routed", "state_changed", b"state_changed", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_ended", b"agent_ended", "agent_started", b"agent_started", "event", b"event", "event_time", b"event_time", "finding", b"finding", "heartbeat", b"heartbeat", "query", b"query", "query_ended", b"query_ended", "sequence", b"sequence", "state_changed", b"state_changed", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_ended", b"agent_ended", "agent_started", b"agent_started", "event", b"event", "event_time", b"event_time", "finding", b"finding", "heartbeat", b"heartbeat", "query", b"query", "query_ended", b"query_ended", "routed", b"routed", "sequence", b"sequence", "state_changed", b"state_changed", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["state_changed", "agent_started", "agent_ended", "finding", "usage", "heartbeat", "query_ended"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["state_changed", "agent_started", "agent_ended", "finding", "usage", "heartbeat", "query_ended", "routed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

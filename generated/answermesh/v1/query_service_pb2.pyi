@@ -63,7 +63,9 @@ class AskRequest(_message.Message):
     question: _builtins.str
     """What is asked, 1-4000 characters that are not all white space."""
     plan: _builtins.str
-    """Plan to answer by; empty means "default". An unknown plan is NOT_FOUND."""
+    """Plan to answer by; empty means the one for questions of its kind, which is "default" for most. An unknown plan is
+    NOT_FOUND.
+    """
     durability: Global___AskRequest.Durability.ValueType
     """What of the query is stored; unset means DURABLE."""
     batched: _builtins.bool

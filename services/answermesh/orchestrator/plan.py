@@ -76,12 +76,18 @@ DEFAULT = Plan(
 )
 
 
+SEARCH = Plan(
+    "search",
+    tuple(step for step in DEFAULT.steps if step.agent not in ("entities", "graph")),
+)
+
+
 def load(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Plan]:
-    """The plans of the settings beside the default one, which a table of that name replaces.
+    """The plans of the settings beside our own two, which tables of their names replace.
 
     Raises Failure(INVALID_FIELD) naming the key, for an unknown key or a value out of range.
     """
-    plans = {DEFAULT.name: DEFAULT}
+    plans = {plan.name: plan for plan in (DEFAULT, SEARCH)}
     for name, table in tables.items():
         path = f"plans.{name}"
         _only(path, table, {"timeout_s", "join", "agents"})

@@ -15,6 +15,7 @@ from answermesh.orchestrator import filter as query_filter
 from answermesh.orchestrator.desk import Desk
 from answermesh.orchestrator.queries import FINAL, Queries, new_query
 from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.routing import Routes
 from answermesh.orchestrator.watching import Watching
 from answermesh.rpc.deadline import remaining_s
 from answermesh.rpc.pages import decode_token, encode_token, page_size
@@ -39,16 +40,17 @@ CANCEL_S = 10.0
 class QueryService(QueryServiceServicer):
     """The servicer. Queries, watching and desk do the work; this checks what is asked, and answers."""
 
-    def __init__(self, queries: Queries, watching: Watching, desk: Desk, registry: Registry) -> None:
+    def __init__(self, queries: Queries, watching: Watching, desk: Desk, registry: Registry, routes: Routes) -> None:
         self._queries = queries
         self._watching = watching
         self._desk = desk
         self._registry = registry
+        self._routes = routes
 
     async def Ask(
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[pb.AskRequest, pb.AskResponse]
     ) -> AsyncIterator[pb.AskResponse]:
-        query = _checked("", request)
+        query = _checked("", request, self._routes)
         query.priority = request.priority or Query.PRIORITY_INTERACTIVE
         query_id = query.name.removeprefix("queries/")
         linger_s = _linger_s(request.linger)
@@ -82,7 +84,7 @@ class QueryService(QueryServiceServicer):
         context: grpc.aio.ServicerContext[pb.CreateQueryRequest, pb.CreateQueryResponse],
     ) -> pb.CreateQueryResponse:
         asked = request.query
-        query = _checked("query.", asked)
+        query = _checked("query.", asked, self._routes)
         query.priority = asked.priority or Query.PRIORITY_BATCH
         if request.request_id:
             _check_request_id(request.request_id)
@@ -161,7 +163,7 @@ def parcels(events: Sequence[QueryEvent]) -> Iterator[Sequence[QueryEvent]]:
     yield events[start:]
 
 
-def _checked(path: str, asked: pb.AskRequest | Query) -> Query:
+def _checked(path: str, asked: pb.AskRequest | Query, routes: Routes) -> Query:
     """A new query of what was asked. Raises Failure(INVALID_FIELD) naming the field."""
     check_text(f"{path}question", asked.question, MAX_QUESTION)
     timeout_s = asked.timeout.ToMicroseconds() / 1e6
@@ -174,7 +176,9 @@ def _checked(path: str, asked: pb.AskRequest | Query) -> Query:
         check_name(f"{path}documents[{index}]", name, "documents/*")
     if asked.HasField("min_confidence") and not 0 <= asked.min_confidence <= 1:
         raise invalid_field(f"{path}min_confidence", f"is {asked.min_confidence:g}; must be 0 to 1.")
-    query = new_query(asked.question, plan=asked.plan or "default", timeout_s=timeout_s, documents=names)
+    route = routes.route(asked.question, asked.plan)
+    query = new_query(asked.question, plan=route.plan, timeout_s=timeout_s, documents=names)
+    query.route.CopyFrom(route)
     if asked.HasField("min_confidence"):
         query.min_confidence = asked.min_confidence
     query.unsupported = asked.unsupported

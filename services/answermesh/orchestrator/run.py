@@ -81,6 +81,8 @@ class QueryRun:
         """
         if not self._course.running:
             self._log.append(QueryEvent(state_changed=QueryEvent.StateChanged(state=Query.STATE_RUNNING)))
+            if self._log.record.HasField("route"):
+                self._log.append(QueryEvent(routed=self._log.record.route))
         for step, failure in self._course.cut:
             self._started_s[step.agent] = asyncio.get_running_loop().time()
             self.ended(step, failure)

@@ -246,6 +246,45 @@ class QueryUnsupported(betterproto.Enum):
     """
 
 
+class RouteKind(betterproto.Enum):
+    """Kind is the sort of question, told from its wording alone."""
+
+    KIND_UNSPECIFIED = 0
+    """
+    Of no sort that is known; such a question is answered by the plan "default".
+    """
+
+    KIND_FACTUAL = 1
+    """Asks for one thing: "Who built it?"""
+
+    KIND_COMPARISON = 2
+    """Asks how things differ, or which of them is more so."""
+
+    KIND_MULTI_HOP = 3
+    """
+    Asks for a thing by way of another: "Where was the author of X born?"
+    """
+
+    KIND_VERIFICATION = 4
+    """Asks whether something is so."""
+
+    KIND_SEARCH = 5
+    """Asks nothing: keywords to search for."""
+
+
+class RouteDifficulty(betterproto.Enum):
+    """Difficulty is how much a question asks for."""
+
+    DIFFICULTY_UNSPECIFIED = 0
+    """Not judged."""
+
+    DIFFICULTY_SIMPLE = 1
+    """One passage may answer it."""
+
+    DIFFICULTY_HARD = 2
+    """It takes several."""
+
+
 class ImportDocumentsResponseOutcome(betterproto.Enum):
     """Outcome is what became of a file."""
 
@@ -973,7 +1012,8 @@ class Query(betterproto.Message):
 
     plan: str = betterproto.string_field(3)
     """
-    Plan to answer by, e.g. "default"; empty means "default". An unknown plan is NOT_FOUND.
+    Plan to answer by, e.g. "default"; empty means the one for questions of its kind (`route`). An unknown plan is
+     NOT_FOUND.
     """
 
     timeout: timedelta = betterproto.message_field(4)
@@ -1021,6 +1061,26 @@ class Query(betterproto.Message):
 
     unsupported: "QueryUnsupported" = betterproto.enum_field(21)
     """As in AskRequest."""
+
+    route: "Route" = betterproto.message_field(22)
+    """How its plan was chosen."""
+
+
+@dataclass(eq=False, repr=False)
+class Route(betterproto.Message):
+    """Route is how the way was chosen by which a question is answered."""
+
+    kind: "RouteKind" = betterproto.enum_field(1)
+    """The sort of question."""
+
+    difficulty: "RouteDifficulty" = betterproto.enum_field(2)
+    """How much it asks for."""
+
+    plan: str = betterproto.string_field(3)
+    """The plan that answers it."""
+
+    overridden: bool = betterproto.bool_field(4)
+    """True if the caller named the plan, and nothing was chosen."""
 
 
 @dataclass(eq=False, repr=False)
@@ -1186,6 +1246,9 @@ class QueryEvent(betterproto.Message):
 
     query_ended: "Query" = betterproto.message_field(16, group="event")
     """The query is final, and this is how it ended. Always the last event."""
+
+    routed: "Route" = betterproto.message_field(17, group="event")
+    """The plan was chosen; comes before the agents start."""
 
 
 @dataclass(eq=False, repr=False)
@@ -1976,7 +2039,8 @@ class AskRequest(betterproto.Message):
 
     plan: str = betterproto.string_field(2)
     """
-    Plan to answer by; empty means "default". An unknown plan is NOT_FOUND.
+    Plan to answer by; empty means the one for questions of its kind, which is "default" for most. An unknown plan is
+     NOT_FOUND.
     """
 
     timeout: timedelta = betterproto.message_field(3)
