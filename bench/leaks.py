@@ -42,9 +42,11 @@ from bench.processes import Processes
 IN_FLIGHT = 32
 # Looks at memory over each sort of call; the first ones fill pools and caches.
 LOOKS, WARM = 24, 8
-# grpcio itself keeps some 10 bytes of a cancelled stream, and 110 where a handler swallows the cancellation (measured);
-# the rest is what an allocator breathes over tens of thousands of calls. Fewer say nothing of memory.
-LIMIT_BYTES = 48.0
+# What an allocator breathes over tens of thousands of calls; fewer say nothing of memory.
+WHOLE_BYTES = 64.0
+# grpcio 1.85 keeps the native arrays of a batch that fails (github.com/grpc/grpc/issues/43360): 80 and 160 bytes of a
+# stream whose reader leaves while it is written to, as memray counts them. Nothing of Python's is among it.
+LEFT_BYTES = 320.0
 SETTLE_S = 15.0
 PLANS = {"fanout": {"join": False, "agents": {name: {} for name in AGENTS}}}
 
@@ -228,7 +230,10 @@ def main() -> None:
         return
     came = uvloop.run(leaks(options.queries, options.cancels))
     left = excess(Held(**came["before"]), Held(**came["after"]))
-    steep = {name: figure for name, figure in came["bytes_per_call"].items() if figure > LIMIT_BYTES}
+    growth: dict[str, float] = came["bytes_per_call"]
+    steep = {
+        name: figure for name, figure in growth.items() if figure > (LEFT_BYTES if "left" in name else WHOLE_BYTES)
+    }
     print(json.dumps(came | {"left_behind": left, "grows": steep}))
     raise SystemExit(1 if left or steep else 0)
 
