@@ -99,6 +99,8 @@ async def _asking(address: str, durability: pb.AskRequest.Durability.ValueType) 
             found, sequence, final = 0, 0, Query()
             async for response in stub.Ask(request, timeout=DEADLINE_S):
                 for event in (response.event, *response.more):
+                    if event.HasField("heartbeat"):
+                        continue
                     sequence += 1
                     assert event.sequence == sequence, (event.sequence, sequence)
                     match event.WhichOneof("event"):

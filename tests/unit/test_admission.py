@@ -119,6 +119,12 @@ def test_all_are_let_in_as_long_as_they_are_soon_done() -> None:
         assert mesh.refused <= (0 if in_flight <= 64 else FIRST)
 
 
+def test_a_few_that_are_slow_for_a_while_say_nothing_of_how_many_could_be_answered() -> None:
+    mesh = Simulated(1000, lambda now_s: 0.05 if now_s < 20 else 0.25, 30.0)
+    mesh.offer(4, 60)
+    assert mesh.admission.limit(30.0) == FIRST
+
+
 def test_answers_that_take_long_by_themselves_are_not_taken_for_an_overload() -> None:
     mesh = Simulated(1000, lambda _: 18.0, 30.0)
     mesh.offer(2.0, 600)

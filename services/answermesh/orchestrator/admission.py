@@ -31,7 +31,7 @@ SHARES: Mapping[int, float] = {
 }
 # The rate is measured over spans of this and of some ends at least, each weighing so much against those before it.
 SPAN_S, LONGEST_SPAN_S, _ENOUGH, WEIGHT = 0.5, 3.0, 5, 0.3
-# Queries that take so many times what the quickest lately took, wait for each other.
+# Queries that take so many times what the quickest lately took, and a quarter of their time, wait for each other.
 SLOWER = 2.0
 # After this without a busy span, what was measured is forgotten.
 FORGOTTEN_S = 60.0
@@ -63,7 +63,7 @@ class Admission:
         unhurried_s = min(self._medians_s, default=0.0)
         if self._rate is None:
             # What takes long is mostly work, so fewer fill the mesh.
-            return max(2 * LEAST, min(FIRST, int(FIRST / max(unhurried_s, 1.0))))
+            return max(2 * LEAST, min(FIRST, int(FIRST / max(unhurried_s / 2, 1.0))))
         wait_s = min(MOST_PATIENCE * allowed_s, max(PATIENCE * allowed_s, SLACK * unhurried_s))
         return max(LEAST, min(MOST, int(self._rate * wait_s)))
 
@@ -124,5 +124,7 @@ class Admission:
 
     def _is_busy(self) -> bool:
         """Whether the span shows what the mesh can do at most: half of the limit was used, or queries took long."""
-        used = self._refused or 2 * self._peak >= self.limit(self._allowed_s)
-        return used or (bool(self._recent_s) and self._medians_s[-1] > SLOWER * min(self._medians_s))
+        if self._refused or 2 * self._peak >= self.limit(self._allowed_s):
+            return True
+        usual_s = max(SLOWER * min(self._medians_s, default=0.0), self._allowed_s / 4)
+        return bool(self._recent_s) and self._medians_s[-1] > usual_s

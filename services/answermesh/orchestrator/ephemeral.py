@@ -12,6 +12,8 @@ from answermesh.v1.query_pb2 import Query, QueryEvent
 
 # Events that may wait for the reader before the agents are held back: some hundred kB.
 MAX_UNREAD = 1024
+# How long a reader that takes events together waits for more of them.
+MOMENT_S = 0.002
 # Quiet time after which the reader is told that the query lives, as by watching.
 HEARTBEAT_S = 1.0
 
@@ -68,7 +70,8 @@ class MemoryLog:
         sequence, next_s = 0, 0.0
         while True:
             if self._unread:
-                if (left_s := next_s - loop.time()) > 0:
+                # Agents that work side by side are often done together: a moment saves messages.
+                if (left_s := max(MOMENT_S if sequence else 0.0, next_s - loop.time())) > 0 and frame_s:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(left_s):
                             await self._ended.wait()

@@ -151,6 +151,9 @@ class SharedStream:
         self._wake = asyncio.Event()
         # What holds agents back whose findings nobody can take in.
         self._waits: set[asyncio.Task[None]] = set()
+        # The last run that the stream could still carry, once it takes no more.
+        self._last: int | None = None
+        self._ended = False
         # Whether the agent's server is about to stop, or does not know the method.
         self.draining = False
         self.refused = False
@@ -176,7 +179,8 @@ class SharedStream:
         self._wake.set()
 
     def close(self) -> None:
-        """End the stream, and all runs on it."""
+        """End the stream, and all runs on it; for good."""
+        self._ended = True
         if self._task is not None:
             self._task.cancel()
 
@@ -195,7 +199,14 @@ class SharedStream:
             for waiting in self._waits:
                 waiting.cancel()
             self._task, self.draining = None, False
-            runs, self._runs, self._due = list(self._runs.values()), {}, {}
+            last = self._number if self._last is None or self._ended else self._last
+            self._last = None
+            runs = [run for run in self._runs.values() if run.key <= last]
+            self._runs = {key: run for key, run in self._runs.items() if key > last}
+            self._due = dict(self._runs)
+            if self._runs:
+                self._task = self._tasks.create_task(self._serve(), name="shared stream")
+                self._wake.set()
             for run in runs:
                 run.end()
                 try:
@@ -213,6 +224,8 @@ class SharedStream:
                 while self._due:
                     if (request := self._next()).parts:
                         await call.write(request)
+            # Runs that begin from here on have to wait for the next stream.
+            self._last = self._number
             await call.done_writing()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The reader hears of it too, and knows why.
