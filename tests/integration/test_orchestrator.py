@@ -521,3 +521,26 @@ async def test_a_burst_beyond_what_is_answered_at_once_is_refused_at_once_with_a
     assert answers.count(("state_changed", None)) == limit
     assert answers.count(("OVERLOADED", 1.0)) == 10
     assert let_in == ("state_changed", None)
+
+
+async def test_a_question_of_a_session_leans_on_the_one_before_until_the_session_is_deleted(dsn: str) -> None:
+    async with scripted_mesh(dsn, [*agents().values()]) as channel:
+        stub = QueryServiceStub(channel)
+
+        async def asked(question: str) -> list[QueryEvent]:
+            request = pb.AskRequest(question=question, session="sessions/talk-1")
+            return [response.event async for response in stub.Ask(request, timeout=30)]
+
+        await asked("When was the Eiffel Tower built?")
+        events = await asked("Who designed it?")
+        await stub.DeleteSession(pb.DeleteSessionRequest(name="sessions/talk-1"), timeout=10)
+        after = await asked("Who designed it?")
+        with pytest.raises(grpc.aio.AioRpcError) as gone:
+            await stub.DeleteSession(pb.DeleteSessionRequest(name="sessions/another"), timeout=10)
+
+    [routed] = [event.routed for event in events if event.HasField("routed")]
+    assert routed.question == events[-1].query_ended.resolved_question == "Who designed Eiffel Tower?"
+    assert events[-1].query_ended.question == "Who designed it?"
+    assert (routed.plan, routed.overridden) == ("default", False)
+    assert after[-1].query_ended.resolved_question == ""
+    assert gone.value.code() is grpc.StatusCode.NOT_FOUND

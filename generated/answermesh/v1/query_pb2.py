@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61nswermesh/v1/query.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xfc\x08\n\x05Query\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x16\n\x08question\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04plan\x18\x03 \x01(\t\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tdocuments\x18\x05 \x03(\t\x12/\n\x05state\x18\x06 \x01(\x0e\x32\x1a.answermesh.v1.Query.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12+\n\x06\x61nswer\x18\n \x01(\x0b\x32\x15.answermesh.v1.AnswerB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x33\n\x08\x66\x61ilures\x18\x0c \x03(\x0b\x32\x1b.answermesh.v1.AgentFailureB\x04\xe2\x41\x01\x03\x12)\n\x05usage\x18\r \x01(\x0b\x32\x14.answermesh.v1.UsageB\x04\xe2\x41\x01\x03\x12\x1b\n\rlast_sequence\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12/\n\x08priority\x18\x0f \x01(\x0e\x32\x1d.answermesh.v1.Query.Priority\x12\x1b\n\x0emin_confidence\x18\x14 \x01(\x01H\x00\x88\x01\x01\x12\x35\n\x0bunsupported\x18\x15 \x01(\x0e\x32 .answermesh.v1.Query.Unsupported\x12)\n\x05route\x18\x16 \x01(\x0b\x32\x14.answermesh.v1.RouteB\x04\xe2\x41\x01\x03\"\x92\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x11\n\rSTATE_PARTIAL\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06\"i\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x02\x12\x12\n\x0ePRIORITY_BATCH\x10\x03\"V\n\x0bUnsupported\x12\x1b\n\x17UNSUPPORTED_UNSPECIFIED\x10\x00\x12\x14\n\x10UNSUPPORTED_MARK\x10\x01\x12\x14\n\x10UNSUPPORTED_DROP\x10\x02::\xea\x41\x37\n\x14\x61nswermesh.dev/Query\x12\x0fqueries/{query}*\x07queries2\x05queryB\x11\n\x0f_min_confidence\"\xde\x02\n\x05Route\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.answermesh.v1.Route.Kind\x12\x33\n\ndifficulty\x18\x02 \x01(\x0e\x32\x1f.answermesh.v1.Route.Difficulty\x12\x0c\n\x04plan\x18\x03 \x01(\t\x12\x12\n\noverridden\x18\x04 \x01(\x08\"\x7f\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_FACTUAL\x10\x01\x12\x13\n\x0fKIND_COMPARISON\x10\x02\x12\x12\n\x0eKIND_MULTI_HOP\x10\x03\x12\x15\n\x11KIND_VERIFICATION\x10\x04\x12\x0f\n\x0bKIND_SEARCH\x10\x05\"T\n\nDifficulty\x12\x1a\n\x16\x44IFFICULTY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IFFICULTY_SIMPLE\x10\x01\x12\x13\n\x0f\x44IFFICULTY_HARD\x10\x02\"\xdd\x01\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x30\n\tsentences\x18\x02 \x03(\x0b\x32\x1d.answermesh.v1.AnswerSentence\x12,\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.answermesh.v1.Conclusion.Mode\x12\x10\n\x08\x61nswered\x18\x04 \x01(\x08\x12\x12\n\nconfidence\x18\x05 \x01(\x01\x12\r\n\x05model\x18\x06 \x01(\t\x12\x30\n\x0cshort_answer\x18\x07 \x01(\x0b\x32\x1a.answermesh.v1.ShortAnswer\"\xa5\x01\n\x0e\x41nswerSentence\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12!\n\x04span\x18\x03 \x01(\x0b\x32\x13.answermesh.v1.Span\x12*\n\tcitations\x18\x04 \x03(\x0b\x32\x17.answermesh.v1.Citation\x12\'\n\x07verdict\x18\x05 \x01(\x0b\x32\x16.answermesh.v1.Verdict\"R\n\x0c\x41gentFailure\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"^\n\x05Usage\x12\x13\n\x0bmodel_calls\x18\x01 \x01(\x05\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x04 \x01(\x03\"\xc8\x01\n\x0bUsageRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x05 \x01(\x03\x12\x15\n\routput_tokens\x18\x06 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x07 \x01(\x03\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61\x63hed\x18\t \x01(\x08\"\x89\x06\n\nQueryEvent\x12\r\n\x05query\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\rstate_changed\x18\n \x01(\x0b\x32&.answermesh.v1.QueryEvent.StateChangedH\x00\x12?\n\ragent_started\x18\x0b \x01(\x0b\x32&.answermesh.v1.QueryEvent.AgentStartedH\x00\x12;\n\x0b\x61gent_ended\x18\x0c \x01(\x0b\x32$.answermesh.v1.QueryEvent.AgentEndedH\x00\x12)\n\x07\x66inding\x18\r \x01(\x0b\x32\x16.answermesh.v1.FindingH\x00\x12+\n\x05usage\x18\x0e \x01(\x0b\x32\x1a.answermesh.v1.UsageRecordH\x00\x12\x38\n\theartbeat\x18\x0f \x01(\x0b\x32#.answermesh.v1.QueryEvent.HeartbeatH\x00\x12+\n\x0bquery_ended\x18\x10 \x01(\x0b\x32\x14.answermesh.v1.QueryH\x00\x12&\n\x06routed\x18\x11 \x01(\x0b\x32\x14.answermesh.v1.RouteH\x00\x1a\x39\n\x0cStateChanged\x12)\n\x05state\x18\x01 \x01(\x0e\x32\x1a.answermesh.v1.Query.State\x1a.\n\x0c\x41gentStarted\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x1a\x82\x01\n\nAgentEnded\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12\x15\n\rfinding_count\x18\x04 \x01(\x05\x1a\x0b\n\tHeartbeatB\x07\n\x05\x65ventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61nswermesh/v1/query.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xae\t\n\x05Query\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x16\n\x08question\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04plan\x18\x03 \x01(\t\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tdocuments\x18\x05 \x03(\t\x12/\n\x05state\x18\x06 \x01(\x0e\x32\x1a.answermesh.v1.Query.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12+\n\x06\x61nswer\x18\n \x01(\x0b\x32\x15.answermesh.v1.AnswerB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\x0b \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x33\n\x08\x66\x61ilures\x18\x0c \x03(\x0b\x32\x1b.answermesh.v1.AgentFailureB\x04\xe2\x41\x01\x03\x12)\n\x05usage\x18\r \x01(\x0b\x32\x14.answermesh.v1.UsageB\x04\xe2\x41\x01\x03\x12\x1b\n\rlast_sequence\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12/\n\x08priority\x18\x0f \x01(\x0e\x32\x1d.answermesh.v1.Query.Priority\x12\x1b\n\x0emin_confidence\x18\x14 \x01(\x01H\x00\x88\x01\x01\x12\x35\n\x0bunsupported\x18\x15 \x01(\x0e\x32 .answermesh.v1.Query.Unsupported\x12)\n\x05route\x18\x16 \x01(\x0b\x32\x14.answermesh.v1.RouteB\x04\xe2\x41\x01\x03\x12\x0f\n\x07session\x18\x17 \x01(\t\x12\x1f\n\x11resolved_question\x18\x18 \x01(\tB\x04\xe2\x41\x01\x03\"\x92\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x11\n\rSTATE_PARTIAL\x10\x04\x12\x10\n\x0cSTATE_FAILED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06\"i\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x15\n\x11PRIORITY_CRITICAL\x10\x01\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x02\x12\x12\n\x0ePRIORITY_BATCH\x10\x03\"V\n\x0bUnsupported\x12\x1b\n\x17UNSUPPORTED_UNSPECIFIED\x10\x00\x12\x14\n\x10UNSUPPORTED_MARK\x10\x01\x12\x14\n\x10UNSUPPORTED_DROP\x10\x02::\xea\x41\x37\n\x14\x61nswermesh.dev/Query\x12\x0fqueries/{query}*\x07queries2\x05queryB\x11\n\x0f_min_confidence\"\xf0\x02\n\x05Route\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.answermesh.v1.Route.Kind\x12\x33\n\ndifficulty\x18\x02 \x01(\x0e\x32\x1f.answermesh.v1.Route.Difficulty\x12\x0c\n\x04plan\x18\x03 \x01(\t\x12\x12\n\noverridden\x18\x04 \x01(\x08\x12\x10\n\x08question\x18\x05 \x01(\t\"\x7f\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_FACTUAL\x10\x01\x12\x13\n\x0fKIND_COMPARISON\x10\x02\x12\x12\n\x0eKIND_MULTI_HOP\x10\x03\x12\x15\n\x11KIND_VERIFICATION\x10\x04\x12\x0f\n\x0bKIND_SEARCH\x10\x05\"T\n\nDifficulty\x12\x1a\n\x16\x44IFFICULTY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IFFICULTY_SIMPLE\x10\x01\x12\x13\n\x0f\x44IFFICULTY_HARD\x10\x02\"\xdd\x01\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x30\n\tsentences\x18\x02 \x03(\x0b\x32\x1d.answermesh.v1.AnswerSentence\x12,\n\x04mode\x18\x03 \x01(\x0e\x32\x1e.answermesh.v1.Conclusion.Mode\x12\x10\n\x08\x61nswered\x18\x04 \x01(\x08\x12\x12\n\nconfidence\x18\x05 \x01(\x01\x12\r\n\x05model\x18\x06 \x01(\t\x12\x30\n\x0cshort_answer\x18\x07 \x01(\x0b\x32\x1a.answermesh.v1.ShortAnswer\"\xa5\x01\n\x0e\x41nswerSentence\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12!\n\x04span\x18\x03 \x01(\x0b\x32\x13.answermesh.v1.Span\x12*\n\tcitations\x18\x04 \x03(\x0b\x32\x17.answermesh.v1.Citation\x12\'\n\x07verdict\x18\x05 \x01(\x0b\x32\x16.answermesh.v1.Verdict\"R\n\x0c\x41gentFailure\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"^\n\x05Usage\x12\x13\n\x0bmodel_calls\x18\x01 \x01(\x05\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x04 \x01(\x03\"\xc8\x01\n\x0bUsageRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x05 \x01(\x03\x12\x15\n\routput_tokens\x18\x06 \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x07 \x01(\x03\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61\x63hed\x18\t \x01(\x08\"\x89\x06\n\nQueryEvent\x12\r\n\x05query\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12.\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\rstate_changed\x18\n \x01(\x0b\x32&.answermesh.v1.QueryEvent.StateChangedH\x00\x12?\n\ragent_started\x18\x0b \x01(\x0b\x32&.answermesh.v1.QueryEvent.AgentStartedH\x00\x12;\n\x0b\x61gent_ended\x18\x0c \x01(\x0b\x32$.answermesh.v1.QueryEvent.AgentEndedH\x00\x12)\n\x07\x66inding\x18\r \x01(\x0b\x32\x16.answermesh.v1.FindingH\x00\x12+\n\x05usage\x18\x0e \x01(\x0b\x32\x1a.answermesh.v1.UsageRecordH\x00\x12\x38\n\theartbeat\x18\x0f \x01(\x0b\x32#.answermesh.v1.QueryEvent.HeartbeatH\x00\x12+\n\x0bquery_ended\x18\x10 \x01(\x0b\x32\x14.answermesh.v1.QueryH\x00\x12&\n\x06routed\x18\x11 \x01(\x0b\x32\x14.answermesh.v1.RouteH\x00\x1a\x39\n\x0cStateChanged\x12)\n\x05state\x18\x01 \x01(\x0e\x32\x1a.answermesh.v1.Query.State\x1a.\n\x0c\x41gentStarted\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x1a\x82\x01\n\nAgentEnded\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\x12\x15\n\rfinding_count\x18\x04 \x01(\x05\x1a\x0b\n\tHeartbeatB\x07\n\x05\x65ventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,40 +61,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERY'].fields_by_name['last_sequence']._serialized_options = b'\342A\001\003'
   _globals['_QUERY'].fields_by_name['route']._loaded_options = None
   _globals['_QUERY'].fields_by_name['route']._serialized_options = b'\342A\001\003'
+  _globals['_QUERY'].fields_by_name['resolved_question']._loaded_options = None
+  _globals['_QUERY'].fields_by_name['resolved_question']._serialized_options = b'\342A\001\003'
   _globals['_QUERY']._loaded_options = None
   _globals['_QUERY']._serialized_options = b'\352A7\n\024answermesh.dev/Query\022\017queries/{query}*\007queries2\005query'
   _globals['_QUERY']._serialized_start=224
-  _globals['_QUERY']._serialized_end=1372
-  _globals['_QUERY_STATE']._serialized_start=952
-  _globals['_QUERY_STATE']._serialized_end=1098
-  _globals['_QUERY_PRIORITY']._serialized_start=1100
-  _globals['_QUERY_PRIORITY']._serialized_end=1205
-  _globals['_QUERY_UNSUPPORTED']._serialized_start=1207
-  _globals['_QUERY_UNSUPPORTED']._serialized_end=1293
-  _globals['_ROUTE']._serialized_start=1375
-  _globals['_ROUTE']._serialized_end=1725
-  _globals['_ROUTE_KIND']._serialized_start=1512
-  _globals['_ROUTE_KIND']._serialized_end=1639
-  _globals['_ROUTE_DIFFICULTY']._serialized_start=1641
-  _globals['_ROUTE_DIFFICULTY']._serialized_end=1725
-  _globals['_ANSWER']._serialized_start=1728
-  _globals['_ANSWER']._serialized_end=1949
-  _globals['_ANSWERSENTENCE']._serialized_start=1952
-  _globals['_ANSWERSENTENCE']._serialized_end=2117
-  _globals['_AGENTFAILURE']._serialized_start=2119
-  _globals['_AGENTFAILURE']._serialized_end=2201
-  _globals['_USAGE']._serialized_start=2203
-  _globals['_USAGE']._serialized_end=2297
-  _globals['_USAGERECORD']._serialized_start=2300
-  _globals['_USAGERECORD']._serialized_end=2500
-  _globals['_QUERYEVENT']._serialized_start=2503
-  _globals['_QUERYEVENT']._serialized_end=3280
-  _globals['_QUERYEVENT_STATECHANGED']._serialized_start=3020
-  _globals['_QUERYEVENT_STATECHANGED']._serialized_end=3077
-  _globals['_QUERYEVENT_AGENTSTARTED']._serialized_start=3079
-  _globals['_QUERYEVENT_AGENTSTARTED']._serialized_end=3125
-  _globals['_QUERYEVENT_AGENTENDED']._serialized_start=3128
-  _globals['_QUERYEVENT_AGENTENDED']._serialized_end=3258
-  _globals['_QUERYEVENT_HEARTBEAT']._serialized_start=3260
-  _globals['_QUERYEVENT_HEARTBEAT']._serialized_end=3271
+  _globals['_QUERY']._serialized_end=1422
+  _globals['_QUERY_STATE']._serialized_start=1002
+  _globals['_QUERY_STATE']._serialized_end=1148
+  _globals['_QUERY_PRIORITY']._serialized_start=1150
+  _globals['_QUERY_PRIORITY']._serialized_end=1255
+  _globals['_QUERY_UNSUPPORTED']._serialized_start=1257
+  _globals['_QUERY_UNSUPPORTED']._serialized_end=1343
+  _globals['_ROUTE']._serialized_start=1425
+  _globals['_ROUTE']._serialized_end=1793
+  _globals['_ROUTE_KIND']._serialized_start=1580
+  _globals['_ROUTE_KIND']._serialized_end=1707
+  _globals['_ROUTE_DIFFICULTY']._serialized_start=1709
+  _globals['_ROUTE_DIFFICULTY']._serialized_end=1793
+  _globals['_ANSWER']._serialized_start=1796
+  _globals['_ANSWER']._serialized_end=2017
+  _globals['_ANSWERSENTENCE']._serialized_start=2020
+  _globals['_ANSWERSENTENCE']._serialized_end=2185
+  _globals['_AGENTFAILURE']._serialized_start=2187
+  _globals['_AGENTFAILURE']._serialized_end=2269
+  _globals['_USAGE']._serialized_start=2271
+  _globals['_USAGE']._serialized_end=2365
+  _globals['_USAGERECORD']._serialized_start=2368
+  _globals['_USAGERECORD']._serialized_end=2568
+  _globals['_QUERYEVENT']._serialized_start=2571
+  _globals['_QUERYEVENT']._serialized_end=3348
+  _globals['_QUERYEVENT_STATECHANGED']._serialized_start=3088
+  _globals['_QUERYEVENT_STATECHANGED']._serialized_end=3145
+  _globals['_QUERYEVENT_AGENTSTARTED']._serialized_start=3147
+  _globals['_QUERYEVENT_AGENTSTARTED']._serialized_end=3193
+  _globals['_QUERYEVENT_AGENTENDED']._serialized_start=3196
+  _globals['_QUERYEVENT_AGENTENDED']._serialized_end=3326
+  _globals['_QUERYEVENT_HEARTBEAT']._serialized_start=3328
+  _globals['_QUERYEVENT_HEARTBEAT']._serialized_end=3339
 # @@protoc_insertion_point(module_scope)

@@ -136,6 +136,8 @@ class Query(_message.Message):
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_FIELD_NUMBER: _builtins.int
     ROUTE_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    RESOLVED_QUESTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name `queries/{query}`."""
     question: _builtins.str
@@ -154,6 +156,10 @@ class Query(_message.Message):
     """As in AskRequest."""
     unsupported: Global___Query.Unsupported.ValueType
     """As in AskRequest."""
+    session: _builtins.str
+    """As in AskRequest."""
+    resolved_question: _builtins.str
+    """The question that is answered, where it is another than was asked: with what it leaves to the one before."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Time the answer may take, 0.1 s to 600 s; unset means the plan's (30 s by default)."""
@@ -215,10 +221,12 @@ class Query(_message.Message):
         min_confidence: _builtins.float | None = ...,
         unsupported: Global___Query.Unsupported.ValueType = ...,
         route: Global___Route | None = ...,
+        session: _builtins.str = ...,
+        resolved_question: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "min_confidence", b"min_confidence", "route", b"route", "start_time", b"start_time", "timeout", b"timeout", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "min_confidence", b"min_confidence", "name", b"name", "plan", b"plan", "priority", b"priority", "question", b"question", "route", b"route", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "unsupported", b"unsupported", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "answer", b"answer", "create_time", b"create_time", "documents", b"documents", "end_time", b"end_time", "error", b"error", "failures", b"failures", "last_sequence", b"last_sequence", "min_confidence", b"min_confidence", "name", b"name", "plan", b"plan", "priority", b"priority", "question", b"question", "resolved_question", b"resolved_question", "route", b"route", "session", b"session", "start_time", b"start_time", "state", b"state", "timeout", b"timeout", "unsupported", b"unsupported", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
     _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
@@ -294,6 +302,7 @@ class Route(_message.Message):
     DIFFICULTY_FIELD_NUMBER: _builtins.int
     PLAN_FIELD_NUMBER: _builtins.int
     OVERRIDDEN_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
     kind: Global___Route.Kind.ValueType
     """The sort of question."""
     difficulty: Global___Route.Difficulty.ValueType
@@ -302,6 +311,8 @@ class Route(_message.Message):
     """The plan that answers it."""
     overridden: _builtins.bool
     """True if the caller named the plan, and nothing was chosen."""
+    question: _builtins.str
+    """The question that is answered: `resolved_question` of the query, or what was asked."""
     def __init__(
         self,
         *,
@@ -309,10 +320,11 @@ class Route(_message.Message):
         difficulty: Global___Route.Difficulty.ValueType = ...,
         plan: _builtins.str = ...,
         overridden: _builtins.bool = ...,
+        question: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["difficulty", b"difficulty", "kind", b"kind", "overridden", b"overridden", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difficulty", b"difficulty", "kind", b"kind", "overridden", b"overridden", "plan", b"plan", "question", b"question"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/query_service.proto\x12\ranswermesh.v1\x1a\x19\x61nswermesh/v1/query.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf9\x03\n\nAskRequest\x12\x16\n\x08question\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\tdocuments\x18\x04 \x03(\tB\x1c\xfa\x41\x19\n\x17\x61nswermesh.dev/Document\x12\x38\n\ndurability\x18\x05 \x01(\x0e\x32$.answermesh.v1.AskRequest.Durability\x12\x0f\n\x07\x62\x61tched\x18\x06 \x01(\x08\x12)\n\x06linger\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x08priority\x18\x08 \x01(\x0e\x32\x1d.answermesh.v1.Query.Priority\x12\x1b\n\x0emin_confidence\x18\x14 \x01(\x01H\x00\x88\x01\x01\x12\x35\n\x0bunsupported\x18\x15 \x01(\x0e\x32 .answermesh.v1.Query.Unsupported\"Z\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44URABILITY_DURABLE\x10\x01\x12\x18\n\x14\x44URABILITY_EPHEMERAL\x10\x02\x42\x11\n\x0f_min_confidence\"`\n\x0b\x41skResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.answermesh.v1.QueryEvent\x12\'\n\x04more\x18\x02 \x03(\x0b\x32\x19.answermesh.v1.QueryEvent\"S\n\x12\x43reateQueryRequest\x12)\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.QueryB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\":\n\x13\x43reateQueryResponse\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.Query\">\n\x0fGetQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\"7\n\x10GetQueryResponse\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.Query\"K\n\x12ListQueriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"U\n\x13ListQueriesResponse\x12%\n\x07queries\x18\x01 \x03(\x0b\x32\x14.answermesh.v1.Query\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"X\n\x11WatchQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\">\n\x12WatchQueryResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.answermesh.v1.QueryEvent\"A\n\x12\x43\x61ncelQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\":\n\x13\x43\x61ncelQueryResponse\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.Query\"A\n\x12\x44\x65leteQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\"\x15\n\x13\x44\x65leteQueryResponse2\xe4\x06\n\x0cQueryService\x12\x61\n\x03\x41sk\x12\x19.answermesh.v1.AskRequest\x1a\x1a.answermesh.v1.AskResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x0f/v1/queries:ask:\x01*b\x05\x65vent0\x01\x12\x7f\n\x0b\x43reateQuery\x12!.answermesh.v1.CreateQueryRequest\x1a\".answermesh.v1.CreateQueryResponse\")\xda\x41\x05query\x82\xd3\xe4\x93\x02\x1b\"\x0b/v1/queries:\x05queryb\x05query\x12z\n\x08GetQuery\x12\x1e.answermesh.v1.GetQueryRequest\x1a\x1f.answermesh.v1.GetQueryResponse\"-\x90\x02\x01\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1d\x12\x14/v1/{name=queries/*}b\x05query\x12l\n\x0bListQueries\x12!.answermesh.v1.ListQueriesRequest\x1a\".answermesh.v1.ListQueriesResponse\"\x16\x90\x02\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/queries\x12~\n\nWatchQuery\x12 .answermesh.v1.WatchQueryRequest\x1a!.answermesh.v1.WatchQueryResponse\")\x82\xd3\xe4\x93\x02#\x12\x1a/v1/{name=queries/*}:watchb\x05\x65vent0\x01\x12\x8a\x01\n\x0b\x43\x61ncelQuery\x12!.answermesh.v1.CancelQueryRequest\x1a\".answermesh.v1.CancelQueryResponse\"4\xda\x41\x04name\x82\xd3\xe4\x93\x02\'\"\x1b/v1/{name=queries/*}:cancel:\x01*b\x05query\x12y\n\x0b\x44\x65leteQuery\x12!.answermesh.v1.DeleteQueryRequest\x1a\".answermesh.v1.DeleteQueryResponse\"#\xda\x41\x04name\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=queries/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/query_service.proto\x12\ranswermesh.v1\x1a\x19\x61nswermesh/v1/query.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\"\x8a\x04\n\nAskRequest\x12\x16\n\x08question\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04plan\x18\x02 \x01(\t\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\tdocuments\x18\x04 \x03(\tB\x1c\xfa\x41\x19\n\x17\x61nswermesh.dev/Document\x12\x38\n\ndurability\x18\x05 \x01(\x0e\x32$.answermesh.v1.AskRequest.Durability\x12\x0f\n\x07\x62\x61tched\x18\x06 \x01(\x08\x12)\n\x06linger\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x08priority\x18\x08 \x01(\x0e\x32\x1d.answermesh.v1.Query.Priority\x12\x1b\n\x0emin_confidence\x18\x14 \x01(\x01H\x00\x88\x01\x01\x12\x35\n\x0bunsupported\x18\x15 \x01(\x0e\x32 .answermesh.v1.Query.Unsupported\x12\x0f\n\x07session\x18\x16 \x01(\t\"Z\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44URABILITY_DURABLE\x10\x01\x12\x18\n\x14\x44URABILITY_EPHEMERAL\x10\x02\x42\x11\n\x0f_min_confidence\"`\n\x0b\x41skResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.answermesh.v1.QueryEvent\x12\'\n\x04more\x18\x02 \x03(\x0b\x32\x19.answermesh.v1.QueryEvent\"S\n\x12\x43reateQueryRequest\x12)\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.QueryB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\":\n\x13\x43reateQueryResponse\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.Query\">\n\x0fGetQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\"7\n\x10GetQueryResponse\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.Query\"K\n\x12ListQueriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x03 \x01(\t\"U\n\x13ListQueriesResponse\x12%\n\x07queries\x18\x01 \x03(\x0b\x32\x14.answermesh.v1.Query\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"X\n\x11WatchQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\">\n\x12WatchQueryResponse\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.answermesh.v1.QueryEvent\"A\n\x12\x43\x61ncelQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\":\n\x13\x43\x61ncelQueryResponse\x12#\n\x05query\x18\x01 \x01(\x0b\x32\x14.answermesh.v1.Query\"A\n\x12\x44\x65leteQueryRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\xe2\x41\x01\x02\xfa\x41\x16\n\x14\x61nswermesh.dev/Query\"\x15\n\x13\x44\x65leteQueryResponse\"*\n\x14\x44\x65leteSessionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x17\n\x15\x44\x65leteSessionResponse2\xe7\x07\n\x0cQueryService\x12\x61\n\x03\x41sk\x12\x19.answermesh.v1.AskRequest\x1a\x1a.answermesh.v1.AskResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x0f/v1/queries:ask:\x01*b\x05\x65vent0\x01\x12\x7f\n\x0b\x43reateQuery\x12!.answermesh.v1.CreateQueryRequest\x1a\".answermesh.v1.CreateQueryResponse\")\xda\x41\x05query\x82\xd3\xe4\x93\x02\x1b\"\x0b/v1/queries:\x05queryb\x05query\x12z\n\x08GetQuery\x12\x1e.answermesh.v1.GetQueryRequest\x1a\x1f.answermesh.v1.GetQueryResponse\"-\x90\x02\x01\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1d\x12\x14/v1/{name=queries/*}b\x05query\x12l\n\x0bListQueries\x12!.answermesh.v1.ListQueriesRequest\x1a\".answermesh.v1.ListQueriesResponse\"\x16\x90\x02\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/queries\x12~\n\nWatchQuery\x12 .answermesh.v1.WatchQueryRequest\x1a!.answermesh.v1.WatchQueryResponse\")\x82\xd3\xe4\x93\x02#\x12\x1a/v1/{name=queries/*}:watchb\x05\x65vent0\x01\x12\x8a\x01\n\x0b\x43\x61ncelQuery\x12!.answermesh.v1.CancelQueryRequest\x1a\".answermesh.v1.CancelQueryResponse\"4\xda\x41\x04name\x82\xd3\xe4\x93\x02\'\"\x1b/v1/{name=queries/*}:cancel:\x01*b\x05query\x12y\n\x0b\x44\x65leteQuery\x12!.answermesh.v1.DeleteQueryRequest\x1a\".answermesh.v1.DeleteQueryResponse\"#\xda\x41\x04name\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=queries/*}\x12\x80\x01\n\rDeleteSession\x12#.answermesh.v1.DeleteSessionRequest\x1a$.answermesh.v1.DeleteSessionResponse\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=sessions/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,6 +51,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELQUERYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024answermesh.dev/Query'
   _globals['_DELETEQUERYREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETEQUERYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\026\n\024answermesh.dev/Query'
+  _globals['_DELETESESSIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETESESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_QUERYSERVICE'].methods_by_name['Ask']._loaded_options = None
   _globals['_QUERYSERVICE'].methods_by_name['Ask']._serialized_options = b'\202\323\344\223\002\033\"\017/v1/queries:ask:\001*b\005event'
   _globals['_QUERYSERVICE'].methods_by_name['CreateQuery']._loaded_options = None
@@ -65,36 +67,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYSERVICE'].methods_by_name['CancelQuery']._serialized_options = b'\332A\004name\202\323\344\223\002\'\"\033/v1/{name=queries/*}:cancel:\001*b\005query'
   _globals['_QUERYSERVICE'].methods_by_name['DeleteQuery']._loaded_options = None
   _globals['_QUERYSERVICE'].methods_by_name['DeleteQuery']._serialized_options = b'\332A\004name\202\323\344\223\002\026*\024/v1/{name=queries/*}'
+  _globals['_QUERYSERVICE'].methods_by_name['DeleteSession']._loaded_options = None
+  _globals['_QUERYSERVICE'].methods_by_name['DeleteSession']._serialized_options = b'\332A\004name\202\323\344\223\002\027*\025/v1/{name=sessions/*}'
   _globals['_ASKREQUEST']._serialized_start=227
-  _globals['_ASKREQUEST']._serialized_end=732
-  _globals['_ASKREQUEST_DURABILITY']._serialized_start=623
-  _globals['_ASKREQUEST_DURABILITY']._serialized_end=713
-  _globals['_ASKRESPONSE']._serialized_start=734
-  _globals['_ASKRESPONSE']._serialized_end=830
-  _globals['_CREATEQUERYREQUEST']._serialized_start=832
-  _globals['_CREATEQUERYREQUEST']._serialized_end=915
-  _globals['_CREATEQUERYRESPONSE']._serialized_start=917
-  _globals['_CREATEQUERYRESPONSE']._serialized_end=975
-  _globals['_GETQUERYREQUEST']._serialized_start=977
-  _globals['_GETQUERYREQUEST']._serialized_end=1039
-  _globals['_GETQUERYRESPONSE']._serialized_start=1041
-  _globals['_GETQUERYRESPONSE']._serialized_end=1096
-  _globals['_LISTQUERIESREQUEST']._serialized_start=1098
-  _globals['_LISTQUERIESREQUEST']._serialized_end=1173
-  _globals['_LISTQUERIESRESPONSE']._serialized_start=1175
-  _globals['_LISTQUERIESRESPONSE']._serialized_end=1260
-  _globals['_WATCHQUERYREQUEST']._serialized_start=1262
-  _globals['_WATCHQUERYREQUEST']._serialized_end=1350
-  _globals['_WATCHQUERYRESPONSE']._serialized_start=1352
-  _globals['_WATCHQUERYRESPONSE']._serialized_end=1414
-  _globals['_CANCELQUERYREQUEST']._serialized_start=1416
-  _globals['_CANCELQUERYREQUEST']._serialized_end=1481
-  _globals['_CANCELQUERYRESPONSE']._serialized_start=1483
-  _globals['_CANCELQUERYRESPONSE']._serialized_end=1541
-  _globals['_DELETEQUERYREQUEST']._serialized_start=1543
-  _globals['_DELETEQUERYREQUEST']._serialized_end=1608
-  _globals['_DELETEQUERYRESPONSE']._serialized_start=1610
-  _globals['_DELETEQUERYRESPONSE']._serialized_end=1631
-  _globals['_QUERYSERVICE']._serialized_start=1634
-  _globals['_QUERYSERVICE']._serialized_end=2502
+  _globals['_ASKREQUEST']._serialized_end=749
+  _globals['_ASKREQUEST_DURABILITY']._serialized_start=640
+  _globals['_ASKREQUEST_DURABILITY']._serialized_end=730
+  _globals['_ASKRESPONSE']._serialized_start=751
+  _globals['_ASKRESPONSE']._serialized_end=847
+  _globals['_CREATEQUERYREQUEST']._serialized_start=849
+  _globals['_CREATEQUERYREQUEST']._serialized_end=932
+  _globals['_CREATEQUERYRESPONSE']._serialized_start=934
+  _globals['_CREATEQUERYRESPONSE']._serialized_end=992
+  _globals['_GETQUERYREQUEST']._serialized_start=994
+  _globals['_GETQUERYREQUEST']._serialized_end=1056
+  _globals['_GETQUERYRESPONSE']._serialized_start=1058
+  _globals['_GETQUERYRESPONSE']._serialized_end=1113
+  _globals['_LISTQUERIESREQUEST']._serialized_start=1115
+  _globals['_LISTQUERIESREQUEST']._serialized_end=1190
+  _globals['_LISTQUERIESRESPONSE']._serialized_start=1192
+  _globals['_LISTQUERIESRESPONSE']._serialized_end=1277
+  _globals['_WATCHQUERYREQUEST']._serialized_start=1279
+  _globals['_WATCHQUERYREQUEST']._serialized_end=1367
+  _globals['_WATCHQUERYRESPONSE']._serialized_start=1369
+  _globals['_WATCHQUERYRESPONSE']._serialized_end=1431
+  _globals['_CANCELQUERYREQUEST']._serialized_start=1433
+  _globals['_CANCELQUERYREQUEST']._serialized_end=1498
+  _globals['_CANCELQUERYRESPONSE']._serialized_start=1500
+  _globals['_CANCELQUERYRESPONSE']._serialized_end=1558
+  _globals['_DELETEQUERYREQUEST']._serialized_start=1560
+  _globals['_DELETEQUERYREQUEST']._serialized_end=1625
+  _globals['_DELETEQUERYRESPONSE']._serialized_start=1627
+  _globals['_DELETEQUERYRESPONSE']._serialized_end=1648
+  _globals['_DELETESESSIONREQUEST']._serialized_start=1650
+  _globals['_DELETESESSIONREQUEST']._serialized_end=1692
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=1694
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=1717
+  _globals['_QUERYSERVICE']._serialized_start=1720
+  _globals['_QUERYSERVICE']._serialized_end=2719
 # @@protoc_insertion_point(module_scope)

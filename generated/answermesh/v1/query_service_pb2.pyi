@@ -60,6 +60,7 @@ class AskRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     question: _builtins.str
     """What is asked, 1-4000 characters that are not all white space."""
     plan: _builtins.str
@@ -82,6 +83,11 @@ class AskRequest(_message.Message):
     """
     unsupported: _query_pb2.Query.Unsupported.ValueType
     """What becomes of sentences that no source supports; unset means MARK."""
+    session: _builtins.str
+    """Conversation that the question belongs to, `sessions/{session}`, named by the caller: up to 64 letters, digits, '-',
+    '_', '.'. What the question leaves to the one before it in the session is filled in: see `resolved_question`. What was
+    asked is kept until DeleteSession. Empty means none.
+    """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Time the answer may take, 0.1 s to 600 s; unset means the plan's (30 s by default). The call's own deadline
@@ -111,10 +117,11 @@ class AskRequest(_message.Message):
         priority: _query_pb2.Query.Priority.ValueType = ...,
         min_confidence: _builtins.float | None = ...,
         unsupported: _query_pb2.Query.Unsupported.ValueType = ...,
+        session: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "linger", b"linger", "min_confidence", b"min_confidence", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "batched", b"batched", "documents", b"documents", "durability", b"durability", "linger", b"linger", "min_confidence", b"min_confidence", "plan", b"plan", "priority", b"priority", "question", b"question", "timeout", b"timeout", "unsupported", b"unsupported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "batched", b"batched", "documents", b"documents", "durability", b"durability", "linger", b"linger", "min_confidence", b"min_confidence", "plan", b"plan", "priority", b"priority", "question", b"question", "session", b"session", "timeout", b"timeout", "unsupported", b"unsupported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
     _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
@@ -448,3 +455,42 @@ class DeleteQueryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteQueryResponse: _TypeAlias = DeleteQueryResponse  # noqa: Y015
+
+@_typing.final
+class DeleteSessionRequest(_message.Message):
+    """DeleteSessionRequest is the request of DeleteSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The session, `sessions/{session}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSessionRequest: _TypeAlias = DeleteSessionRequest  # noqa: Y015
+
+@_typing.final
+class DeleteSessionResponse(_message.Message):
+    """DeleteSessionResponse is the response of DeleteSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteSessionResponse: _TypeAlias = DeleteSessionResponse  # noqa: Y015

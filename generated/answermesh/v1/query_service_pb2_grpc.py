@@ -70,6 +70,11 @@ class QueryServiceStub:
                 request_serializer=answermesh_dot_v1_dot_query__service__pb2.DeleteQueryRequest.SerializeToString,
                 response_deserializer=answermesh_dot_v1_dot_query__service__pb2.DeleteQueryResponse.FromString,
                 _registered_method=True)
+        self.DeleteSession = channel.unary_unary(
+                '/answermesh.v1.QueryService/DeleteSession',
+                request_serializer=answermesh_dot_v1_dot_query__service__pb2.DeleteSessionRequest.SerializeToString,
+                response_deserializer=answermesh_dot_v1_dot_query__service__pb2.DeleteSessionResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -126,6 +131,13 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteSession(self, request, context):
+        """DeleteSession forgets what was asked in a conversation. Its queries stay; each is deleted by DeleteQuery.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +175,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.DeleteQuery,
                     request_deserializer=answermesh_dot_v1_dot_query__service__pb2.DeleteQueryRequest.FromString,
                     response_serializer=answermesh_dot_v1_dot_query__service__pb2.DeleteQueryResponse.SerializeToString,
+            ),
+            'DeleteSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSession,
+                    request_deserializer=answermesh_dot_v1_dot_query__service__pb2.DeleteSessionRequest.FromString,
+                    response_serializer=answermesh_dot_v1_dot_query__service__pb2.DeleteSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -355,6 +372,33 @@ class QueryService:
             '/answermesh.v1.QueryService/DeleteQuery',
             answermesh_dot_v1_dot_query__service__pb2.DeleteQueryRequest.SerializeToString,
             answermesh_dot_v1_dot_query__service__pb2.DeleteQueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/answermesh.v1.QueryService/DeleteSession',
+            answermesh_dot_v1_dot_query__service__pb2.DeleteSessionRequest.SerializeToString,
+            answermesh_dot_v1_dot_query__service__pb2.DeleteSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,8 @@ class QueryServiceStub:
     """CancelQuery stops a query and returns it. A query in a final state stays as it is."""
     DeleteQuery: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.DeleteQueryRequest, _query_service_pb2.DeleteQueryResponse]
     """DeleteQuery deletes a query in a final state with its events and feedback. A running one is WRONG_STATE."""
+    DeleteSession: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.DeleteSessionRequest, _query_service_pb2.DeleteSessionResponse]
+    """DeleteSession forgets what was asked in a conversation. Its queries stay; each is deleted by DeleteQuery."""
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
@@ -71,6 +73,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """CancelQuery stops a query and returns it. A query in a final state stays as it is."""
     DeleteQuery: _aio.UnaryUnaryMultiCallable[_query_service_pb2.DeleteQueryRequest, _query_service_pb2.DeleteQueryResponse]  # type: ignore[assignment]
     """DeleteQuery deletes a query in a final state with its events and feedback. A running one is WRONG_STATE."""
+    DeleteSession: _aio.UnaryUnaryMultiCallable[_query_service_pb2.DeleteSessionRequest, _query_service_pb2.DeleteSessionResponse]  # type: ignore[assignment]
+    """DeleteSession forgets what was asked in a conversation. Its queries stay; each is deleted by DeleteQuery."""
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """QueryService answers questions."""
@@ -132,5 +136,13 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.DeleteQueryResponse, _abc.Awaitable[_query_service_pb2.DeleteQueryResponse]]:
         """DeleteQuery deletes a query in a final state with its events and feedback. A running one is WRONG_STATE."""
+
+    @_abc_1.abstractmethod
+    def DeleteSession(
+        self,
+        request: _query_service_pb2.DeleteSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_service_pb2.DeleteSessionResponse, _abc.Awaitable[_query_service_pb2.DeleteSessionResponse]]:
+        """DeleteSession forgets what was asked in a conversation. Its queries stay; each is deleted by DeleteQuery."""
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,6 +19,7 @@ from answermesh.cli.connect import address_option, find_address, run
     type=click.FloatRange(0, 1),
     help="Say that the documents do not answer below this probability that they do.  [default: 0.3]",
 )
+@click.option("--session", default="", metavar="NAME", help="Conversation, of any name: what is meant by “it”.")
 @click.option("--drop-unsupported", is_flag=True, help="Leave out sentences that no source supports.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @click.option("--trace", is_flag=True, help="Print who did what when, then the answer.")
@@ -30,6 +31,7 @@ def ask(
     documents: tuple[str, ...],
     min_confidence: float | None,
     drop_unsupported: bool,
+    session: str,
     as_json: bool,
     trace: bool,
     address: str | None,
@@ -63,6 +65,7 @@ def ask(
                 documents=documents,
                 min_confidence=min_confidence,
                 drop_unsupported=drop_unsupported,
+                session=session,
             )
             return await follow(events, style, output())
 

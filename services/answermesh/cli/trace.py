@@ -46,6 +46,9 @@ def _told(event: v1.QueryEvent) -> tuple[str, str]:
             cached = ", from the cache" if value.cached else ""
             tokens = f"{value.input_tokens} + {value.output_tokens} tokens"
             return value.agent, f"called {one_line(value.model)}: {tokens} in {seconds(value.duration)}{cached}"
+        case "routed":
+            plan = f"by plan {one_line(value.plan)}" + (", as asked" if value.overridden else "")
+            return "query", f"{name_of(value.kind, v1.RouteKind, 'KIND_')}, {plan}: {one_line(value.question)}"
         case "query_ended":
             return "query", f"ended {name_of(value.state, v1.QueryState, 'STATE_')}"
     return "query", kind

@@ -80,6 +80,7 @@ class Client:
         documents: Sequence[str] = (),
         min_confidence: float | None = None,
         drop_unsupported: bool = False,
+        session: str = "",
     ) -> AsyncGenerator[v1.QueryEvent, None]:
         """Answer a question while listening; closing the generator stops all work for it. Heartbeats are left out.
 
@@ -88,6 +89,8 @@ class Client:
         request = v1.AskRequest(
             question, plan, documents=list(documents), linger=_LINGER, min_confidence=min_confidence
         )
+        if session:
+            request.session = f"sessions/{session}"
         if drop_unsupported:
             request.unsupported = v1.QueryUnsupported(v1.QueryUnsupported.UNSUPPORTED_DROP)
         if timeout_s is not None:
@@ -222,6 +225,11 @@ class Client:
         if links is not None:
             request.links = links
         return (await self._call(lambda door: door.documents.search_passages(request))).passages
+
+    async def delete_session(self, session: str) -> None:
+        """Forget what was asked in a conversation."""
+        request = v1.DeleteSessionRequest(f"sessions/{session}")
+        await self._call(lambda door: door.queries.delete_session(request))
 
     async def verify_claims(
         self, claims: Sequence[str], *, evidence: Sequence[str] = (), documents: Sequence[str] = ()

@@ -125,4 +125,5 @@ def _digest(query: Query) -> bytes:
     if query.HasField("min_confidence"):
         asked.min_confidence = query.min_confidence
     asked.unsupported = query.unsupported
+    asked.session = query.session
     return hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()

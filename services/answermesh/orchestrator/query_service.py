@@ -16,6 +16,7 @@ from answermesh.orchestrator.desk import Desk
 from answermesh.orchestrator.queries import FINAL, Queries, new_query
 from answermesh.orchestrator.registry import Registry
 from answermesh.orchestrator.routing import Routes
+from answermesh.orchestrator.sessions import Sessions
 from answermesh.orchestrator.watching import Watching
 from answermesh.rpc.deadline import remaining_s
 from answermesh.rpc.pages import decode_token, encode_token, page_size
@@ -27,7 +28,7 @@ from answermesh.v1.query_service_pb2_grpc import QueryServiceServicer
 
 MAX_QUESTION = 4000
 MAX_DOCUMENTS = 100
-MAX_REQUEST_ID = 64
+MAX_ID = 64
 MAX_LINGER_S = 60
 # Events of one response; a reader on gRPC's default limit takes 4 MiB.
 MAX_PARCEL_BYTES = 256 * 1024
@@ -40,17 +41,26 @@ CANCEL_S = 10.0
 class QueryService(QueryServiceServicer):
     """The servicer. Queries, watching and desk do the work; this checks what is asked, and answers."""
 
-    def __init__(self, queries: Queries, watching: Watching, desk: Desk, registry: Registry, routes: Routes) -> None:
+    def __init__(
+        self,
+        queries: Queries,
+        watching: Watching,
+        desk: Desk,
+        registry: Registry,
+        routes: Routes,
+        sessions: Sessions,
+    ) -> None:
         self._queries = queries
         self._watching = watching
         self._desk = desk
         self._registry = registry
         self._routes = routes
+        self._sessions = sessions
 
     async def Ask(
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[pb.AskRequest, pb.AskResponse]
     ) -> AsyncIterator[pb.AskResponse]:
-        query = _checked("", request, self._routes)
+        query = await self._accepted("", request, request.durability != pb.AskRequest.DURABILITY_EPHEMERAL)
         query.priority = request.priority or Query.PRIORITY_INTERACTIVE
         query_id = query.name.removeprefix("queries/")
         linger_s = _linger_s(request.linger)
@@ -84,14 +94,31 @@ class QueryService(QueryServiceServicer):
         context: grpc.aio.ServicerContext[pb.CreateQueryRequest, pb.CreateQueryResponse],
     ) -> pb.CreateQueryResponse:
         asked = request.query
-        query = _checked("query.", asked, self._routes)
+        query = await self._accepted("query.", asked, True)
         query.priority = asked.priority or Query.PRIORITY_BATCH
         if request.request_id:
-            _check_request_id(request.request_id)
+            _check_id("request_id", request.request_id)
         self._registry.wiring(query.plan)
         accepted = await self._queries.accept(current_tenant(), query, request.request_id)
         self._desk.look()
         return pb.CreateQueryResponse(query=accepted)
+
+    async def DeleteSession(
+        self,
+        request: pb.DeleteSessionRequest,
+        context: grpc.aio.ServicerContext[pb.DeleteSessionRequest, pb.DeleteSessionResponse],
+    ) -> pb.DeleteSessionResponse:
+        await self._sessions.delete(current_tenant(), check_name("name", request.name, "sessions/*"))
+        return pb.DeleteSessionResponse()
+
+    async def _accepted(self, path: str, asked: pb.AskRequest | Query, stored: bool) -> Query:
+        """A new query of what was asked, with the question that it means and the plan that answers it."""
+        query = _checked(path, asked)
+        await self._sessions.enter(current_tenant(), query, stored=stored)
+        question = query.resolved_question or query.question
+        query.route.CopyFrom(self._routes.route(question, asked.plan))
+        query.plan = query.route.plan
+        return query
 
     async def GetQuery(
         self, request: pb.GetQueryRequest, context: grpc.aio.ServicerContext[pb.GetQueryRequest, pb.GetQueryResponse]
@@ -149,6 +176,7 @@ class QueryService(QueryServiceServicer):
     ) -> pb.DeleteQueryResponse:
         query_id = check_name("name", request.name, "queries/*")
         await self._queries.delete(current_tenant(), query_id)
+        await self._sessions.forget_query(current_tenant(), query_id)
         return pb.DeleteQueryResponse()
 
 
@@ -163,7 +191,7 @@ def parcels(events: Sequence[QueryEvent]) -> Iterator[Sequence[QueryEvent]]:
     yield events[start:]
 
 
-def _checked(path: str, asked: pb.AskRequest | Query, routes: Routes) -> Query:
+def _checked(path: str, asked: pb.AskRequest | Query) -> Query:
     """A new query of what was asked. Raises Failure(INVALID_FIELD) naming the field."""
     check_text(f"{path}question", asked.question, MAX_QUESTION)
     timeout_s = asked.timeout.ToMicroseconds() / 1e6
@@ -176,9 +204,10 @@ def _checked(path: str, asked: pb.AskRequest | Query, routes: Routes) -> Query:
         check_name(f"{path}documents[{index}]", name, "documents/*")
     if asked.HasField("min_confidence") and not 0 <= asked.min_confidence <= 1:
         raise invalid_field(f"{path}min_confidence", f"is {asked.min_confidence:g}; must be 0 to 1.")
-    route = routes.route(asked.question, asked.plan)
-    query = new_query(asked.question, plan=route.plan, timeout_s=timeout_s, documents=names)
-    query.route.CopyFrom(route)
+    query = new_query(asked.question, plan=asked.plan, timeout_s=timeout_s, documents=names)
+    if asked.session:
+        _check_id(f"{path}session", check_name(f"{path}session", asked.session, "sessions/*"))
+        query.session = asked.session
     if asked.HasField("min_confidence"):
         query.min_confidence = asked.min_confidence
     query.unsupported = asked.unsupported
@@ -192,8 +221,8 @@ def _linger_s(linger: Duration) -> float:
     return linger_s
 
 
-def _check_request_id(request_id: str) -> None:
+def _check_id(path: str, value: str) -> None:
+    """Raise Failure(INVALID_FIELD) for an id of a caller's that is too long or holds another character."""
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
-    if len(request_id) > MAX_REQUEST_ID or not set(request_id) <= allowed:
-        what = f"must be up to {MAX_REQUEST_ID} letters, digits, '-', '_' and '.'."
-        raise invalid_field("request_id", what)
+    if len(value) > MAX_ID or not set(value) <= allowed:
+        raise invalid_field(path, f"must be up to {MAX_ID} letters, digits, '-', '_' and '.'.")

@@ -74,6 +74,7 @@ class Routes:
             difficulty=difficulty_of(question, kind),
             plan=plan or self._plans.get(kind, DEFAULT.name),
             overridden=bool(plan),
+            question=question,
         )
 
 

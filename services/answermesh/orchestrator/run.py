@@ -122,7 +122,7 @@ class QueryRun:
         record = self._log.record
         start = RunRequest.Start(
             query=record.name,
-            question=record.question,
+            question=record.resolved_question or record.question,
             documents=record.documents,
             min_confidence=record.min_confidence if record.HasField("min_confidence") else None,
             unsupported=record.unsupported,

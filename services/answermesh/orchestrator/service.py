@@ -19,6 +19,7 @@ from answermesh.orchestrator.queries import Queries
 from answermesh.orchestrator.query_service import QueryService
 from answermesh.orchestrator.registry import Registry
 from answermesh.orchestrator.routing import Routes
+from answermesh.orchestrator.sessions import Sessions
 from answermesh.orchestrator.signals import Signal, Signals
 from answermesh.orchestrator.usage_service import UsageService
 from answermesh.orchestrator.watching import Watching
@@ -67,7 +68,9 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
         signals.on(Signal.QUERIES, lambda _: desk.look())
         signals.on(Signal.TAKEN, desk.doubt)
         checkup = Checkup(store, registry, {"knowledge": knowledge, "models": models}, plans, settings.tenant)
-        server.add(add_QueryServiceServicer_to_server, QueryService(queries, watching, desk, registry, routes))
+        server.add(
+            add_QueryServiceServicer_to_server, QueryService(queries, watching, desk, registry, routes, Sessions(store))
+        )
         server.add(add_MeshServiceServicer_to_server, MeshService(registry, checkup))
         server.add(add_FeedbackServiceServicer_to_server, FeedbackService(store, queries))
         server.add(add_UsageServiceServicer_to_server, UsageService(store))

@@ -1065,6 +1065,14 @@ class Query(betterproto.Message):
     route: "Route" = betterproto.message_field(22)
     """How its plan was chosen."""
 
+    session: str = betterproto.string_field(23)
+    """As in AskRequest."""
+
+    resolved_question: str = betterproto.string_field(24)
+    """
+    The question that is answered, where it is another than was asked: with what it leaves to the one before.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class Route(betterproto.Message):
@@ -1081,6 +1089,11 @@ class Route(betterproto.Message):
 
     overridden: bool = betterproto.bool_field(4)
     """True if the caller named the plan, and nothing was chosen."""
+
+    question: str = betterproto.string_field(5)
+    """
+    The question that is answered: `resolved_question` of the query, or what was asked.
+    """
 
 
 @dataclass(eq=False, repr=False)
@@ -2084,6 +2097,13 @@ class AskRequest(betterproto.Message):
     unsupported: "QueryUnsupported" = betterproto.enum_field(21)
     """What becomes of sentences that no source supports; unset means MARK."""
 
+    session: str = betterproto.string_field(22)
+    """
+    Conversation that the question belongs to, `sessions/{session}`, named by the caller: up to 64 letters, digits, '-',
+     '_', '.'. What the question leaves to the one before it in the session is filled in: see `resolved_question`. What was
+     asked is kept until DeleteSession. Empty means none.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class AskResponse(betterproto.Message):
@@ -2213,6 +2233,21 @@ class DeleteQueryRequest(betterproto.Message):
 @dataclass(eq=False, repr=False)
 class DeleteQueryResponse(betterproto.Message):
     """DeleteQueryResponse is the response of DeleteQuery."""
+
+    pass
+
+
+@dataclass(eq=False, repr=False)
+class DeleteSessionRequest(betterproto.Message):
+    """DeleteSessionRequest is the request of DeleteSession."""
+
+    name: str = betterproto.string_field(1)
+    """The session, `sessions/{session}`."""
+
+
+@dataclass(eq=False, repr=False)
+class DeleteSessionResponse(betterproto.Message):
+    """DeleteSessionResponse is the response of DeleteSession."""
 
     pass
 
@@ -2827,6 +2862,23 @@ class QueryServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def delete_session(
+        self,
+        delete_session_request: "DeleteSessionRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None
+    ) -> "DeleteSessionResponse":
+        return await self._unary_unary(
+            "/answermesh.v1.QueryService/DeleteSession",
+            delete_session_request,
+            DeleteSessionResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class UsageServiceStub(betterproto.ServiceStub):
     async def get_usage(
@@ -3351,6 +3403,11 @@ class QueryServiceBase(ServiceBase):
     ) -> "DeleteQueryResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def delete_session(
+        self, delete_session_request: "DeleteSessionRequest"
+    ) -> "DeleteSessionResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_ask(
         self, stream: "grpclib.server.Stream[AskRequest, AskResponse]"
     ) -> None:
@@ -3406,6 +3463,14 @@ class QueryServiceBase(ServiceBase):
         response = await self.delete_query(request)
         await stream.send_message(response)
 
+    async def __rpc_delete_session(
+        self,
+        stream: "grpclib.server.Stream[DeleteSessionRequest, DeleteSessionResponse]",
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.delete_session(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/answermesh.v1.QueryService/Ask": grpclib.const.Handler(
@@ -3449,6 +3514,12 @@ class QueryServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 DeleteQueryRequest,
                 DeleteQueryResponse,
+            ),
+            "/answermesh.v1.QueryService/DeleteSession": grpclib.const.Handler(
+                self.__rpc_delete_session,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                DeleteSessionRequest,
+                DeleteSessionResponse,
             ),
         }
 
