@@ -16,9 +16,11 @@ from answermesh.v1.finding_pb2 import Passage, Relation, ShortAnswer, Span
 
 # Logit from which a sentence answers beside the best one.
 ANSWERING_LOGIT = 0.0
-# A further sentence must come this near to the best, in logits.
-NEAR_BEST = 4.0
-MAX_SENTENCES = 4
+# A further sentence must come this near to the best, in logits: on SQuAD 2, 4 brings the answer into 0.6 % more of the
+# texts than 2, and twice as many sentences that do not belong there.
+NEAR_BEST = 2.0
+# Of a question that is not compound; each part of one that is gets a sentence at least.
+MAX_SENTENCES = 3
 # Share of words in common from which two sentences say the same.
 REDUNDANT = 0.6
 MIN_WORDS = 4
@@ -109,7 +111,7 @@ def choose(scored: Sequence[Scored], neighbors: Mapping[tuple[str, int], Source]
         before = neighbors.get((one.source.passage.name, one.source.index - 1))
         leans = _LEANING.match(one.source.text) and before is not None and quotable(before)
         added = [before, one.source] if leans and before is not None and not _said(before, chosen) else [one.source]
-        if len(chosen) + len(added) <= MAX_SENTENCES:
+        if len(chosen) + len(added) <= max(MAX_SENTENCES, len(firsts)):
             chosen.extend(added)
     return _in_reading_order(chosen)
 
