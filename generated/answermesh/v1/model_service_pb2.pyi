@@ -39,7 +39,7 @@ class EmbedRequest(_message.Message):
         """Texts to find with; they go before waiting documents."""
 
     class Purpose(_Purpose, metaclass=_PurposeEnumTypeWrapper):
-        """Purpose is what the vectors are for; models embed the two sides differently."""
+        """Purpose is what the vectors are for; some models embed the two sides differently."""
 
     PURPOSE_UNSPECIFIED: EmbedRequest.Purpose.ValueType  # 0
     """The same as PURPOSE_DOCUMENT."""

@@ -24,8 +24,6 @@ WINDOW_TOKENS = 512
 # What a query may take of the window; the rest is the text's.
 QUERY_TOKENS = 256
 DIMENSIONS = 384
-# From the model card of bge-small-en-v1.5: before short queries that look for passages, never before passages.
-QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,30 +39,34 @@ class Row:
 
 
 class Embedder:
-    """bge-small-en-v1.5: a text becomes a vector of length 1, the state of its first token."""
+    """bge-small-en-v1.5: a text becomes a vector of length 1, the state of its first token.
+
+    Queries go without the instruction that its model card offers for them: fused with BM25 they find as much on four
+    sets of four (R@5 of SQuAD .973 over .968, of HotpotQA .920 over .915), and take a seventh less time.
+    """
 
     model = "bge-small-en-v1.5"
     dimensions = DIMENSIONS
 
     def __init__(self, weights: Path, tokenizer: Path, threads: int) -> None:
         self._session = _open_session(weights, threads)
+        # A query has some twenty tokens, over which two threads agree as long as they work: one takes as long, and half
+        # the processor. Costs the weights' 35 MB again.
+        self._alone = _open_session(weights, 1)
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.enable_truncation(WINDOW_TOKENS)
 
-    def rows(self, texts: Sequence[str], *, is_query: bool) -> list[Row]:
+    def rows(self, texts: Sequence[str]) -> list[Row]:
         """Tokens of the texts, each cut to the window."""
-        prefixed = [QUERY_PREFIX + text for text in texts] if is_query else list(texts)
-        return [_row(encoding) for encoding in self._tokenizer.encode_batch(prefixed)]
+        return [_row(encoding) for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def run(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         """Vectors [rows, dimensions], from one run of all rows."""
-        states: NDArray[np.float32] = self._session.run(["last_hidden_state"], _feed(rows))[0]
-        first = states[:, 0]
-        return np.asarray(first / np.linalg.norm(first, axis=1, keepdims=True), dtype=np.float32)
+        return _vectors(self._session, rows)
 
     def run_alone(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         """Vectors [rows, dimensions], each from a run of its own."""
-        return np.concatenate([self.run([row]) for row in rows])
+        return np.concatenate([_vectors(self._alone, [row]) for row in rows])
 
 
 class Scorer:
@@ -90,6 +92,12 @@ class Scorer:
         """Logits [rows], each from a run of its own."""
         runs = [self._session.run(["logits"], _feed([row]))[0] for row in rows]
         return np.asarray(np.concatenate(runs)[:, 0], dtype=np.float32)
+
+
+def _vectors(session: ort.InferenceSession, rows: Sequence[Row]) -> NDArray[np.float32]:
+    states: NDArray[np.float32] = session.run(["last_hidden_state"], _feed(rows))[0]
+    first = states[:, 0]
+    return np.asarray(first / np.linalg.norm(first, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _row(encoding: Encoding) -> Row:

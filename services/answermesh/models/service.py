@@ -44,8 +44,11 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         """Turn texts into vectors."""
         _check_texts(request.texts)
         is_query = request.purpose == EmbedRequest.PURPOSE_QUERY
-        # In a thread: 256 long texts take the tokenizer some 100 ms.
-        rows = await asyncio.to_thread(self._embedder.rows, request.texts, is_query=is_query)
+        if len(request.texts) == 1 and len(request.texts[0]) <= MAX_QUERY_CHARS:
+            rows = self._embedder.rows(request.texts)
+        else:
+            # In a thread: 256 long texts take the tokenizer some 100 ms.
+            rows = await asyncio.to_thread(self._embedder.rows, request.texts)
         vectors = await self._worker.submit(Lane.QUERY if is_query else Lane.DOCUMENT, rows)
         return EmbedResponse(
             vectors=[EmbedResponse.Vector(values=vector.tolist()) for vector in vectors],
@@ -90,7 +93,7 @@ def _load(paths: dict[str, Path]) -> tuple[Embedder, Scorer]:
     embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads)
     scorer = Scorer(paths[RERANKER], paths[TOKENIZER], threads)
     # The first run of a session allocates; better here than in the first answer.
-    embedder.run_alone(embedder.rows(["ready"], is_query=True))
+    embedder.run_alone(embedder.rows(["ready"]))
     scorer.run_alone(scorer.rows("ready", ["ready"]))
     return embedder, scorer
 

@@ -495,7 +495,7 @@ class WatchMeshResponseChange(betterproto.Enum):
 
 class EmbedRequestPurpose(betterproto.Enum):
     """
-    Purpose is what the vectors are for; models embed the two sides differently.
+    Purpose is what the vectors are for; some models embed the two sides differently.
     """
 
     PURPOSE_UNSPECIFIED = 0
