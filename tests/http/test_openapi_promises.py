@@ -39,6 +39,14 @@ def _operations(url: str) -> list[Any]:
     return [operation for operation in (one.ok() for one in found) if not operation.path.startswith(_LEFT_OUT)]
 
 
+def _spare(case: Any) -> None:
+    """The service does what it is asked for, with gigabytes and without end if need be; the gateway would only wait."""
+    for values in (case.query, case.path_parameters):
+        for name in ("pad", "count"):
+            if str(values.get(name, "")).isdecimal():
+                values[name] = int(values[name]) % 1000
+
+
 def _try(operation: Any, examples: int) -> None:
     @settings(
         max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
@@ -46,6 +54,7 @@ def _try(operation: Any, examples: int) -> None:
     )  # fmt: skip
     @given(case=operation.as_strategy())
     def attempt(case: Any) -> None:
+        _spare(case)
         try:
             answer = case.call(timeout=20)
         except ChunkedEncodingError:

@@ -114,19 +114,18 @@ class Http1Exchange(Exchange):
             chunk = framed if more else framed + b"0\r\n\r\n"
         self.answered = not more
         if chunk:
-            await self._written(chunk)
+            self._connection.transport.write(chunk)
+            if self._connection.write_paused:
+                await self._connection.drained()
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self.answered = True
-        await self._written(self._head(status, headers) + body)
+        self._connection.transport.write(self._head(status, headers) + body)
+        if self._connection.write_paused:
+            await self._connection.drained()
 
     def answer_now(self, status: int, content_type: str, body: bytes, headers: Headers | None = None) -> None:
         """Send a whole answer without waiting for the client to take it; see `answer`."""
         headers, body = self._whole(status, content_type, body, headers)
         self.answered = True
         self._connection.transport.write(self._head(status, headers) + body)
-
-    async def _written(self, chunk: bytes) -> None:
-        self._connection.transport.write(chunk)
-        if self._connection.write_paused:
-            await self._connection.drained()

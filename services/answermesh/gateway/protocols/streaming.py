@@ -103,7 +103,7 @@ async def _write(exchange: Exchange, call: StreamCall, sink: Sink) -> None:
     while messages is None or messages:
         if messages:
             await _write_all(exchange, messages, sink)
-        messages = await _next(call, pause_s)
+        messages = await (call.read() if pause_s is None else _next(call, pause_s))
         if messages is None:
             await exchange.write(sink.heartbeat)
     await exchange.write(sink.end(await call.trailers()), more=False)

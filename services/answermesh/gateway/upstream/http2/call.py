@@ -49,7 +49,13 @@ class Http2Call:
 
     async def read(self) -> Sequence[bytes]:
         """See StreamCall."""
-        messages = await self._attempt(StreamingStream.read)
+        stream = self._stream
+        assert stream is not None, "the call must be entered"
+        try:
+            # As `_attempt` would, without its call for each read.
+            messages = await stream.read()
+        except Unprocessed as refused:
+            messages = await (await self._reopened(stream, refused)).read()
         # The server has answered, so it has seen the call.
         self._sent = None
         return messages

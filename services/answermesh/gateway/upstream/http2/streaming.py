@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from answermesh.gateway.upstream.http2.connection import Connection
 
 _unpack = PREFIX.unpack_from
+# A reader, a writer, and who asks for the headers.
+_MOST_WAITERS = 3
 
 
 class StreamingStream(Stream):
@@ -32,7 +34,7 @@ class StreamingStream(Stream):
         self._ended = False
         self._error: CallError | None = None
         self._trailers: Metadata = ()
-        # Who waits for anything to change: at most a reader, a writer and who asks for the headers.
+        # Who waits for anything to change.
         self._waiters: list[asyncio.Future[None]] = []
 
     # ------------------------------------------------------------ from the peer
@@ -57,7 +59,7 @@ class StreamingStream(Stream):
                     self._wake()
                 return
         self.assemble(buffer[start:end], connection.max_message_bytes)
-        if self._waiters and not self._messages:
+        if not self._messages and not all(waiter.done() for waiter in self._waiters):
             # Somebody waits for the rest of a message that may be larger than the window.
             self.give_back()
 
@@ -155,14 +157,14 @@ class StreamingStream(Stream):
             await self._change()
         raise self._error or CallError(StatusCode.CANCELLED, "The service ended the call before it had all messages.")
 
-    async def _change(self) -> None:
+    def _change(self) -> asyncio.Future[None]:
+        """Done when anything has changed."""
+        if len(self._waiters) >= _MOST_WAITERS:
+            # Those that were cancelled.
+            self._waiters = [waiter for waiter in self._waiters if not waiter.done()]
         waiter: asyncio.Future[None] = self.connection.loop.create_future()
         self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+        return waiter
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
