@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from answermesh.rpc import pace
 from answermesh.rpc.pace import Pace
 
 
-async def test_the_first_step_goes_at_once_and_the_next_waits_its_turn() -> None:
-    pace = Pace(3600)
-    await asyncio.wait_for(pace.step(), 10)
-    second = asyncio.ensure_future(pace.step())
+async def test_the_first_step_goes_at_once_and_the_next_of_many_runs_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "MOST_S", 3600.0)
+    steps = Pace()
+    await asyncio.wait_for(steps.step(1_000_000), 10)
+    second = asyncio.ensure_future(steps.step(1_000_000))
     await asyncio.sleep(0)
     assert not second.done()
     second.cancel()
 
 
-async def test_a_step_after_a_rest_goes_at_once() -> None:
-    pace = Pace(0.001)
-    await pace.step()
-    await asyncio.sleep(0.002)
-    second = asyncio.ensure_future(pace.step())
-    await asyncio.sleep(0)
-    assert second.done()
+async def test_a_step_without_runs_goes_at_once() -> None:
+    steps = Pace()
+    for _ in range(100):
+        step = asyncio.ensure_future(steps.step(0))
+        await asyncio.sleep(0)
+        assert step.done()

@@ -27,8 +27,6 @@ FIRST_CREDIT = 256
 _LUMP = FIRST_CREDIT // 2
 # Findings and ends put into one message: some kB each, of 64 MiB that a message may have.
 _MESSAGE_LIMIT = 512
-# Under load a message waits until the one before is so old, and takes along what comes meanwhile; alone it never waits.
-PACE_S = 0.004
 _METHOD = "answermesh.v1.AgentService/RunMany"
 
 
@@ -71,10 +69,10 @@ class SharedStream:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch_drain())
             receiving = group.create_task(self._receive(requests, group))
-            pace = Pace(PACE_S)
+            pace = Pace()
             while not (self._input_ended and not self._live):
                 await self._wake.wait()
-                await pace.step()
+                await pace.step(len(self._live))
                 self._wake.clear()
                 while (response := self._next()) is not None:
                     await context.write(response)

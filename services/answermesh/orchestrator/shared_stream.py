@@ -31,8 +31,6 @@ FIRST_CREDIT = 256
 _LUMP = FIRST_CREDIT // 2
 # Findings and starts put into one message: some kB each, of 64 MiB that a message may have.
 _MESSAGE_LIMIT = 512
-# Under load a message waits until the one before is so old, and takes along what comes meanwhile; alone it never waits.
-PACE_S = 0.004
 _BROKEN = "The agent's server went away while it ran."
 
 
@@ -216,10 +214,10 @@ class SharedStream:
 
     async def _write(self, call: Any) -> None:
         try:
-            pace = Pace(PACE_S)
+            pace = Pace()
             while not (self.draining and not self._runs):
                 await self._wake.wait()
-                await pace.step()
+                await pace.step(len(self._runs))
                 self._wake.clear()
                 while self._due:
                     if (request := self._next()).parts:
