@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
+from answermesh.knowledge.asked import SQL
 from answermesh.knowledge.reading import Passage, Reading
-from answermesh.knowledge.search import SQL
 from answermesh.knowledge.storing import Prepared, forget
 from answermesh.knowledge.storing import store as put
 from answermesh.store import Store, Transaction

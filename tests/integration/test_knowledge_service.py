@@ -378,3 +378,16 @@ async def test_other_labels_replace_those_of_an_import_before(knowledge: Knowled
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await knowledge.documents.CreateDocument(wrong, timeout=30)
     assert failure_from(refused.value).reason is Reason.INVALID_FIELD
+
+
+async def test_passages_side_by_side_are_joined_with_what_stands_between(knowledge: Knowledge) -> None:
+    text = "\n\n".join(f"Part {number} on quorums. " + "Filling words here. " * 40 for number in range(4))
+    await knowledge.create("long.txt", text)
+    apart = await knowledge.search("quorums", page_size=3)
+    assert len(apart) == 3
+    assert not any(one.parts for one in apart)
+    [whole, *_] = await knowledge.search("quorums", page_size=3, join_neighbors=True)
+    assert len(whole.parts) > 1
+    assert whole.name in whole.parts
+    assert whole.text == text[whole.span.start : whole.span.end]
+    assert len(whole.text) > max(len(one.text) for one in apart)

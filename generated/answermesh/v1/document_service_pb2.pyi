@@ -417,6 +417,7 @@ class SearchPassagesRequest(_message.Message):
     RERANK_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    JOIN_NEIGHBORS_FIELD_NUMBER: _builtins.int
     query: _builtins.str
     """What to look for, 1-4000 characters that are not all white space."""
     page_size: _builtins.int
@@ -429,6 +430,10 @@ class SearchPassagesRequest(_message.Message):
     """Which documents are searched, up to 2000 characters: terms joined by AND, of `labels.KEY = "V"`, `media_type = "V"`,
     `uri = "V"`, `uri : "V"` (begins with), `publish_time >= "T"`, `publish_time < "T"`, and the same of `update_time`.
     Anything else, or what leaves more than 20000 documents, is INVALID_FILTER; empty means all.
+    """
+    join_neighbors: _builtins.bool
+    """Whether passages that are found side by side in a document are returned as one, up to three of them: a thought that was
+    cut in two is whole again, and its words are not told twice.
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -443,10 +448,11 @@ class SearchPassagesRequest(_message.Message):
         rerank: Global___SearchPassagesRequest.Rerank.ValueType = ...,
         links: Global___SearchPassagesRequest.Links.ValueType = ...,
         filter: _builtins.str = ...,
+        join_neighbors: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "filter", b"filter", "links", b"links", "page_size", b"page_size", "query", b"query", "rerank", b"rerank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "filter", b"filter", "join_neighbors", b"join_neighbors", "links", b"links", "page_size", b"page_size", "query", b"query", "rerank", b"rerank"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -347,6 +347,7 @@ class Passage(_message.Message):
     PAGE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     SCORES_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name `documents/{document}/passages/{passage}`."""
     document: _builtins.str
@@ -373,6 +374,10 @@ class Passage(_message.Message):
     def scores(self) -> Global___Passage.Scores:
         """How `score` came about."""
 
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The passages it was joined of, in the order of the text; empty for one that stands alone."""
+
     def __init__(
         self,
         *,
@@ -386,10 +391,11 @@ class Passage(_message.Message):
         page: _builtins.int = ...,
         score: _builtins.float = ...,
         scores: Global___Passage.Scores | None = ...,
+        parts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["scores", b"scores", "span", b"span"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "document_title", b"document_title", "headings", b"headings", "name", b"name", "page", b"page", "score", b"score", "scores", b"scores", "span", b"span", "text", b"text", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "document_title", b"document_title", "headings", b"headings", "name", b"name", "page", b"page", "parts", b"parts", "score", b"score", "scores", b"scores", "span", b"span", "text", b"text", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

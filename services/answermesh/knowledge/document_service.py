@@ -120,7 +120,7 @@ class DocumentService(DocumentServiceServicer):
         links = request.links == pb.SearchPassagesRequest.LINKS_FOLLOW or (
             request.links != pb.SearchPassagesRequest.LINKS_IGNORE and is_question(query)
         )
-        passages = await self._search.find(query, limit, documents, rerank, links=links)
+        passages = await self._search.find(query, limit, documents, rerank, links=links, join=request.join_neighbors)
         return pb.SearchPassagesResponse(passages=passages)
 
     async def _filtered(self, text: str, documents: list[str]) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import grpc
 
 from answermesh.errors import invalid_field, not_found
+from answermesh.knowledge.asked import SQL as SEARCH_SQL
 from answermesh.knowledge.entities import normalize
 from answermesh.knowledge.ids import entity_name
-from answermesh.knowledge.search import SQL as SEARCH_SQL
 from answermesh.knowledge.search import passage_of
 from answermesh.rpc.pages import decode_token, encode_token, page_size
 from answermesh.rpc.tenancy import current_tenant

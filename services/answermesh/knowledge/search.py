@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import grpc
 
 from answermesh.errors import Failure
+from answermesh.knowledge.asked import SQL, Asked
 from answermesh.knowledge.embedder import Embedder
 from answermesh.knowledge.entities import normalize
 from answermesh.knowledge.fusion import (
@@ -25,10 +25,11 @@ from answermesh.knowledge.fusion import (
     spread,
 )
 from answermesh.knowledge.ids import document_name, passage_name
+from answermesh.knowledge.neighbors import Place, joined
 from answermesh.knowledge.storing import indexed_text
 from answermesh.rpc.deadline import fail_after
 from answermesh.rpc.tenancy import current_tenant
-from answermesh.store import Record, Store, Transaction, statements
+from answermesh.store import Record, Store
 from answermesh.v1.document_service_pb2 import SearchPassagesRequest
 from answermesh.v1.finding_pb2 import Entity, Passage, Span
 from answermesh.v1.model_service_pb2 import ScoreRequest
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from answermesh.v1.model_service_pb2_grpc import ModelServiceAsyncStub
 
 _log = logging.getLogger(__name__)
-SQL = statements("answermesh.knowledge", "search")
 
 # Passages that each search contributes at least.
 _CANDIDATES = 30
@@ -63,12 +63,20 @@ class Search:
         self._models = models
 
     async def find(
-        self, query: str, limit: int, documents: Sequence[str], rerank: Rerank.ValueType, *, links: bool
+        self,
+        query: str,
+        limit: int,
+        documents: Sequence[str],
+        rerank: Rerank.ValueType,
+        *,
+        links: bool,
+        join: bool = False,
     ) -> list[Passage]:
         """At most `limit` passages, best first, of all documents or of those ids.
 
         RERANK_AUTO reads again only what could take the first place, RERANK_ALWAYS the best whatever their points.
-        `links` is whether to look where the best lead. Raises Failure(DATABASE_UNAVAILABLE | DEADLINE_EXCEEDED).
+        `links` is whether to look where the best lead, `join` whether those side by side are returned as one.
+        Raises Failure(DATABASE_UNAVAILABLE | DEADLINE_EXCEEDED).
         """
         asked = await self._asked(query, limit, list(documents) or None)
         fused = fuse(asked.candidates())
@@ -83,9 +91,41 @@ class Search:
             points = followed(points, weights, found)
             ranked = _ranked(asked.candidates(), points)
         own = {one.passage_id: value for one, value in fused}
-        return [_passage(asked.rows[one], own[one], points[one], logits.get(one)) for one in ranked[:limit]]
+        if not join:
+            return [_passage(asked.rows[one], own[one], points[one], logits.get(one)) for one in ranked[:limit]]
+        places = [Place(asked.rows[one]["document_id"], asked.rows[one]["ordinal"]) for one in ranked]
+        groups = [[ranked[position] for position in group] for group in joined(places, limit)]
+        texts = await self._texts([[asked.rows[one] for one in group] for group in groups if len(group) > 1])
+        passages: list[Passage] = []
+        for group in groups:
+            best = min(group, key=ranked.index)
+            passage = _passage(asked.rows[best], own[best], points[best], logits.get(best))
+            first, last = asked.rows[group[0]], asked.rows[group[-1]]
+            text = texts.get((first["document_id"], first["span_start"]))
+            if len(group) > 1 and text is not None:
+                passage.text = text
+                passage.span.CopyFrom(Span(start=first["span_start"], end=last["span_end"]))
+                passage.page = first["page"]
+                passage.parts.extend(passage_name(first["document_id"], asked.rows[one]["ordinal"]) for one in group)
+            passages.append(passage)
+        return passages
 
-    async def _asked(self, query: str, limit: int, documents: list[str] | None) -> _Asked:
+    async def _texts(self, groups: Sequence[Sequence[Record]]) -> dict[tuple[str, int], str]:
+        """The text of each group, from its first passage's start to its last one's end, with what is between."""
+        if not groups:
+            return {}
+        starts = [(group[0]["document_id"], group[0]["span_start"], group[-1]["span_end"]) for group in groups]
+        async with self._store.transaction(current_tenant()) as tx:
+            rows = await tx.fetch(SQL.get_texts, *map(list, zip(*starts, strict=True)))
+        ends = {(document, start): end for document, start, end in starts}
+        # A document may have been replaced since; then its text is of another length there.
+        return {
+            (row["document_id"], row["span_start"]): row["text"]
+            for row in rows
+            if len(row["text"]) == ends[row["document_id"], row["span_start"]] - row["span_start"]
+        }
+
+    async def _asked(self, query: str, limit: int, documents: list[str] | None) -> Asked:
         """What either search has found."""
         count = max(limit, _CANDIDATES)
         async with asyncio.TaskGroup() as group:
@@ -93,7 +133,7 @@ class Search:
             embedding = group.create_task(self._embedded(query))
             # Awaited within: see uploads.
             ids, (vector, model) = await lexical, await embedding
-        asked = _Asked(query, None if documents is None else frozenset(documents), vector, model, {})
+        asked = Asked(query, None if documents is None else frozenset(documents), vector, model, {})
         async with self._store.transaction(current_tenant()) as tx:
             if vector is not None and documents:
                 nearest = await tx.fetch(SQL.find_nearest_within, vector, model, count, documents)
@@ -105,7 +145,7 @@ class Search:
             await asked.get(tx, [*ids, *(row["passage_id"] for row in nearest)])
         return asked
 
-    async def _linked(self, asked: _Asked, weights: Mapping[int, float]) -> list[Link]:
+    async def _linked(self, asked: Asked, weights: Mapping[int, float]) -> list[Link]:
         """Where these passages lead; what is there is among the rows then."""
         if not weights:
             return []
@@ -130,7 +170,7 @@ class Search:
             _log.warning("Searching by words only, since the query could not be embedded: %s", _cause(error))
             return None, ""
 
-    async def _logits(self, asked: _Asked, ids: Sequence[int]) -> dict[int, float]:
+    async def _logits(self, asked: Asked, ids: Sequence[int]) -> dict[int, float]:
         """What the cross-encoder says of these passages; nothing where it does not answer."""
         if not ids:
             return {}
@@ -143,31 +183,6 @@ class Search:
             _log.warning("Not reranked: %s", _cause(error))
             return {}
         return dict(zip(ids, response.scores, strict=True))
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A query, and the rows of all passages that were found for it, by id."""
-
-    query: str
-    documents: frozenset[str] | None
-    vector: list[float] | None
-    model: str
-    rows: dict[int, Record]
-
-    async def get(self, tx: Transaction, ids: Sequence[int]) -> None:
-        """Read passages that are not among the rows yet; those of other documents are left out."""
-        missing = [one for one in dict.fromkeys(ids) if one not in self.rows]
-        found = await tx.fetch(SQL.get_candidates, missing, self.query, self.vector, self.model) if missing else []
-        self.rows.update(
-            (row["passage_id"], row) for row in found if self.documents is None or row["document_id"] in self.documents
-        )
-
-    def candidates(self) -> list[Candidate]:
-        return [
-            Candidate(one, dict(zip(row["terms"] or (), row["weights"] or (), strict=True)), row["similarity"])
-            for one, row in self.rows.items()
-        ]
 
 
 def _reads(rerank: Rerank.ValueType, fused: Sequence[tuple[Candidate, float]]) -> int:

@@ -86,3 +86,8 @@ FROM (
     ) AS opening
 ) AS links
 GROUP BY seed, passage_id ORDER BY strength DESC, seed, passage_id LIMIT $4;
+
+-- name: get_texts
+-- Stretches of documents' texts, by document, start and end.
+SELECT w.document_id, w.span_start, substr(d.text, w.span_start + 1, w.span_end - w.span_start) AS text
+FROM unnest($1::text[], $2::int[], $3::int[]) AS w(document_id, span_start, span_end) JOIN documents d USING (document_id);

@@ -659,6 +659,11 @@ class Passage(betterproto.Message):
     scores: "PassageScores" = betterproto.message_field(10)
     """How `score` came about."""
 
+    parts: "list[str]" = betterproto.string_field(11)
+    """
+    The passages it was joined of, in the order of the text; empty for one that stands alone.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class PassageScores(betterproto.Message):
@@ -1708,6 +1713,12 @@ class SearchPassagesRequest(betterproto.Message):
     Which documents are searched, up to 2000 characters: terms joined by AND, of `labels.KEY = "V"`, `media_type = "V"`,
      `uri = "V"`, `uri : "V"` (begins with), `publish_time >= "T"`, `publish_time < "T"`, and the same of `update_time`.
      Anything else, or what leaves more than 20000 documents, is INVALID_FILTER; empty means all.
+    """
+
+    join_neighbors: bool = betterproto.bool_field(7)
+    """
+    Whether passages that are found side by side in a document are returned as one, up to three of them: a thought that was
+     cut in two is whole again, and its words are not told twice.
     """
 
 

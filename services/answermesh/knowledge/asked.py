@@ -1,0 +1,36 @@
+"""A query on its way through a search, and all that was found for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from answermesh.knowledge.fusion import Candidate
+from answermesh.store import Record, Transaction, statements
+
+SQL = statements("answermesh.knowledge", "search")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query, and the rows of all passages that were found for it, by id."""
+
+    query: str
+    documents: frozenset[str] | None
+    vector: list[float] | None
+    model: str
+    rows: dict[int, Record]
+
+    async def get(self, tx: Transaction, ids: Sequence[int]) -> None:
+        """Read passages that are not among the rows yet; those of other documents are left out."""
+        missing = [one for one in dict.fromkeys(ids) if one not in self.rows]
+        found = await tx.fetch(SQL.get_candidates, missing, self.query, self.vector, self.model) if missing else []
+        self.rows.update(
+            (row["passage_id"], row) for row in found if self.documents is None or row["document_id"] in self.documents
+        )
+
+    def candidates(self) -> list[Candidate]:
+        return [
+            Candidate(one, dict(zip(row["terms"] or (), row["weights"] or (), strict=True)), row["similarity"])
+            for one, row in self.rows.items()
+        ]
