@@ -17,7 +17,7 @@ from answermesh.v1.finding_pb2 import Passage, Relation, ShortAnswer, Span
 # Logit from which a sentence answers beside the best one.
 ANSWERING_LOGIT = 0.0
 # A further sentence must come this near to the best, in logits: on SQuAD 2, 4 brings the answer into 0.6 % more of the
-# texts than 2, and twice as many sentences that do not belong there.
+# texts than 2, for two and a half times as many further sentences.
 NEAR_BEST = 2.0
 # Of a question that is not compound; each part of one that is gets a sentence at least.
 MAX_SENTENCES = 3
