@@ -29,15 +29,16 @@ from bench.chaos.world import world
 CLIENTS = (asks, asks, asks, watches, watches, browses, browses)
 
 
-async def chaos(folder: Path, seed: int, seconds: float) -> dict[str, Any]:
-    """Hurt a mesh for so long while it is used; what came of it."""
+async def chaos(folder: Path, seed: int, seconds: float, *, small: bool = False) -> dict[str, Any]:
+    """Hurt a mesh for so long while it is used; what came of it. A `small` one has one client of each kind."""
     notes = Notes()
-    async with world(folder) as hurt:
+    clients = tuple(dict.fromkeys(CLIENTS)) if small else CLIENTS
+    async with world(folder, authors=1 if small else 2) as hurt:
         nemesis = Nemesis(hurt, seed)
         until_s = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
-            for number, client in enumerate(CLIENTS):
-                group.create_task(client(hurt, notes, seed * len(CLIENTS) + number, until_s))
+            for number, client in enumerate(clients):
+                group.create_task(client(hurt, notes, seed * len(clients) + number, until_s))
             await nemesis.run(seconds)
         stored = await settled(hurt.postgres.dsn, notes.asked)
         deaths = {name: kept.deaths for name, kept in hurt.kept.items()}

@@ -85,6 +85,13 @@ async def test_a_call_goes_to_the_address_that_answers(mesh: FakeMesh) -> None:
             assert (await client.get_query(NAME)).name == NAME
 
 
+async def test_a_call_leaves_an_address_where_somebody_listens_and_never_answers(mesh: FakeMesh) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        addresses = f"127.0.0.1:{deaf.getsockname()[1]},{mesh.address}"
+        async with Client(addresses, timeout_s=25) as client, asyncio.timeout(20):
+            assert (await client.get_query(NAME)).name == NAME
+
+
 async def test_cancelling_the_asking_task_cancels_the_answer_and_leaves_the_client_usable(
     mesh: FakeMesh, client: Client
 ) -> None:

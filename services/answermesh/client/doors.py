@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from grpclib.client import Channel
+from grpclib.config import Configuration
 
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.typed.answermesh import v1
 
 # What says that another address may do better.
 _ELSEWHERE = {Reason.SERVICE_UNAVAILABLE, Reason.DEADLINE_EXCEEDED}
+
+
+# While a call waits, a silent orchestrator is asked for a sign of life, and left when it gives none: a stopped process
+# still takes bytes in. The mesh's servers allow a ping each second (rpc.options).
+_KEEPALIVE = Configuration(
+    _keepalive_time=2.0,
+    _keepalive_timeout=2.5,
+    _http2_max_pings_without_data=0,
+    _http2_min_sent_ping_interval_without_data=1.5,
+)
 
 
 class Door:
@@ -55,8 +66,8 @@ class Doors:
 
 def _channel(address: str) -> Channel:
     if address.startswith("unix:"):
-        return Channel(path=address.removeprefix("unix:"))
+        return Channel(path=address.removeprefix("unix:"), config=_KEEPALIVE)
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise invalid_field("address", f"{address!r} is no HOST:PORT; give for example 127.0.0.1:50051.")
-    return Channel(host.removeprefix("[").removesuffix("]"), int(port))
+    return Channel(host.removeprefix("[").removesuffix("]"), int(port), config=_KEEPALIVE)

@@ -21,7 +21,7 @@ from answermesh.client.doors import Door, Doors
 from answermesh.client.faults import never_arrived, translated
 from answermesh.client.streams import Response, is_a, read, resumed
 from answermesh.client.uploads import Uploads, requests_of
-from answermesh.errors import Failure
+from answermesh.errors import Failure, Reason
 from answermesh.typed.answermesh import v1
 
 # Longest time that the contract lets a query take, and what the way there and back may add.
@@ -139,14 +139,19 @@ class Client:
         if timeout_s is not None:
             query.timeout = timedelta(seconds=timeout_s)
         return (
-            await self._call(lambda door: door.queries.create_query(v1.CreateQueryRequest(query, request_id)))
+            await self._call(
+                lambda door: door.queries.create_query(v1.CreateQueryRequest(query, request_id)),
+                repeatable=bool(request_id),
+            )
         ).query
 
     async def get_query(self, name: str) -> v1.Query:
-        return (await self._call(lambda door: door.queries.get_query(v1.GetQueryRequest(name)))).query
+        return (await self._call(lambda door: door.queries.get_query(v1.GetQueryRequest(name)), repeatable=True)).query
 
     async def cancel_query(self, name: str) -> v1.Query:
-        return (await self._call(lambda door: door.queries.cancel_query(v1.CancelQueryRequest(name)))).query
+        return (
+            await self._call(lambda door: door.queries.cancel_query(v1.CancelQueryRequest(name)), repeatable=True)
+        ).query
 
     async def delete_query(self, name: str) -> None:
         await self._call(lambda door: door.queries.delete_query(v1.DeleteQueryRequest(name)))
@@ -195,7 +200,7 @@ class Client:
         """The document; with its text where `full`."""
         view = v1.GetDocumentRequestView.VIEW_FULL if full else v1.GetDocumentRequestView.VIEW_BASIC
         request = v1.GetDocumentRequest(name, view)  # type: ignore[arg-type]  # betterproto types enum members as int
-        return (await self._call(lambda door: door.documents.get_document(request))).document
+        return (await self._call(lambda door: door.documents.get_document(request), repeatable=True)).document
 
     async def list_documents(self, page_size: int = 0) -> AsyncGenerator[v1.Document, None]:
         """All documents, by uri, page by page."""
@@ -224,7 +229,7 @@ class Client:
             request.rerank = rerank
         if links is not None:
             request.links = links
-        return (await self._call(lambda door: door.documents.search_passages(request))).passages
+        return (await self._call(lambda door: door.documents.search_passages(request), repeatable=True)).passages
 
     async def delete_session(self, session: str) -> None:
         """Forget what was asked in a conversation."""
@@ -241,10 +246,10 @@ class Client:
     # The graph
 
     async def list_neighbors(self, request: v1.ListNeighborsRequest) -> v1.ListNeighborsResponse:
-        return await self._call(lambda door: door.graph.list_neighbors(request))
+        return await self._call(lambda door: door.graph.list_neighbors(request), repeatable=True)
 
     async def list_entities(self, request: v1.ListEntitiesRequest) -> v1.ListEntitiesResponse:
-        return await self._call(lambda door: door.graph.list_entities(request))
+        return await self._call(lambda door: door.graph.list_entities(request), repeatable=True)
 
     # The mesh, opinions and cost
 
@@ -256,7 +261,7 @@ class Client:
                 yield agent
 
     async def health(self) -> v1.Health:
-        return (await self._call(lambda door: door.mesh.get_health(v1.GetHealthRequest()))).health
+        return (await self._call(lambda door: door.mesh.get_health(v1.GetHealthRequest()), repeatable=True)).health
 
     async def create_feedback(
         self, query: str, rating: v1.FeedbackRating, *, comment: str = "", sentence_index: int | None = None
@@ -268,29 +273,29 @@ class Client:
 
     async def usage(self, start: datetime | None = None, end: datetime | None = None) -> v1.GetUsageResponse:
         request = v1.GetUsageRequest(start, end)  # type: ignore[arg-type]  # None = unset
-        return await self._call(lambda door: door.usage.get_usage(request))
+        return await self._call(lambda door: door.usage.get_usage(request), repeatable=True)
 
     # How calls are made
 
-    async def _call(self, call: Callable[[Door], Awaitable[_T]]) -> _T:
-        """Make a call, at the next address where nobody answers at one."""
-        for _ in range(self._doors.count):
+    async def _call(self, call: Callable[[Door], Awaitable[_T]], *, repeatable: bool = False) -> _T:
+        """Make a call; at the next address where nobody answers at one, or none comes to the end of it."""
+        for left in reversed(range(self._doors.count)):
             door = self._doors.now
             try:
                 with translated(door.address):
                     return await call(door)
             except Failure as failure:
                 self._doors.leave(door, failure)
-                # Only what surely did not arrive is said again.
-                if not never_arrived(failure):
+                # What may have been done is said again only where that changes nothing.
+                lost = repeatable and failure.reason is Reason.SERVICE_UNAVAILABLE
+                if not left or not (lost or never_arrived(failure)):
                     raise
-                refused = failure
-        raise refused
+        raise AssertionError("a mesh has an address")
 
     async def _pages(self, fetch: Callable[[Door, str], Awaitable[_P]]) -> AsyncGenerator[_P, None]:
         token = ""
         while True:
-            page = await self._call(partial(_with_token, fetch, token))
+            page = await self._call(partial(_with_token, fetch, token), repeatable=True)
             yield page
             if not (token := page.next_page_token):
                 return
