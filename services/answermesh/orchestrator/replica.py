@@ -23,9 +23,9 @@ from answermesh.v1.mesh_pb2 import AgentCard
 
 # How long an agent may take to give its card.
 CARD_S = 5.0
-# How often a replica with runs is asked whether it is awake, and how long it may take to say so: a reader waits for a
-# second and a half at most until its run is made elsewhere.
-PROBE_S, HANGS_S = 0.5, 1.0
+# How often a replica with runs is asked whether it is awake, and how long it may take to say so, twice in a row: once
+# may be a busy machine. A reader waits for 1.8 s at most until its run is made elsewhere.
+PROBE_S, AWAKE_S, MISSES = 0.4, 0.7, 2
 # Pauses between looks at an agent that does not answer.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
@@ -74,16 +74,20 @@ class Replica:
         Where it `is_alone`, nobody could, and it is left to the connection's keepalive.
         """
         stub = health_pb2_grpc.HealthStub(self._channel)
+        misses = 0
         while True:
-            await asyncio.sleep(PROBE_S)
+            if not misses:
+                await asyncio.sleep(PROBE_S)
             if not self.hangs and (not self.runs or is_alone()):
+                misses = 0
                 continue
             try:
-                await stub.Check(health_pb2.HealthCheckRequest(), timeout=HANGS_S)
-                self.hangs = False
+                await stub.Check(health_pb2.HealthCheckRequest(), timeout=AWAKE_S)
+                misses = 0
             except grpc.aio.AioRpcError as error:
                 # Any other answer is one, and a connection that is gone tells the runs by itself.
-                self.hangs = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+                misses = misses + 1 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else 0
+            self.hangs = misses >= MISSES
             if self.hangs and not is_alone():
                 for run in list(self.runs):
                     run.fail(Failure(Reason.SERVICE_UNAVAILABLE, f"{self.agent} at {self.target} does not answer."))
