@@ -99,3 +99,12 @@ def test_sentences_that_say_the_same_are_told_once() -> None:
 def test_sentences_without_an_end_stand_on_lines_of_their_own() -> None:
     sources = sources_of(passage("- the first item of the list\n- the second item of the list\n")).sentences()
     assert joined(sources) == ["the first item of the list", "\nthe second item of the list"]
+
+
+async def test_what_a_speaker_says_in_a_conversation_is_told_to_its_end() -> None:
+    turn = "Bob: My list for a trip is long. It holds Italy. It holds Spain."
+    chat = f"Ann: What is on your list?\n{turn}\nAnn: Good to hear that."
+    text, emitted = await answer("What is on the list for a trip?", chat)
+    assert text == turn
+    sentences = [finding.sentence for finding in emitted if finding.HasField("sentence")]
+    assert [one.text for one in sentences] == ["Bob: My list for a trip is long.", "It holds Italy.", "It holds Spain."]

@@ -24,6 +24,9 @@ MAX_SENTENCES = 3
 # Share of words in common from which two sentences say the same.
 REDUNDANT = 0.6
 MIN_WORDS = 4
+# Lines with a speaker's name in front from which a passage is a conversation, and how much of a turn is told.
+SPEAKERS = 3
+MAX_TURN = 6
 # A short answer is told from this probability on; lower, silence scores better on SQuAD 2 (bench.calibrate_reading).
 MIN_SHORT = 0.3
 SHARED = 0.35
@@ -32,6 +35,7 @@ MAX_CHARS = 700
 _MIN_LETTERS = 0.65
 
 _OBEYED = re.compile(r"!\[|<(?:img|script|iframe|style|link|object|embed|svg|form|meta|a)\b", re.IGNORECASE)
+_SPEAKER = re.compile(r"^[A-Z][\w .'-]{0,30}: \S", re.MULTILINE)
 # Openings that lean on the sentence before.
 _LEANING = re.compile(
     r"(?:it|its|they|their|this|these|those|he|she|his|her|such|however|therefore|thus|hence|also|instead|otherwise|then)\b",
@@ -92,6 +96,25 @@ def in_context(source: Source) -> str:
     return f"{heading}: {source.text}" if heading else source.text
 
 
+def turn(source: Source, neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:
+    """A sentence of a conversation with the rest of what its speaker says there; elsewhere the sentence alone.
+
+    Who answers a question in a chat rarely does so in the sentence that repeats its words.
+    """
+    text = source.passage.text
+    if len(_SPEAKER.findall(text)) < SPEAKERS:
+        return [source]
+    begin, end = text.rfind("\n", 0, source.start) + 1, text.find("\n", source.end)
+    end = len(text) if end < 0 else end
+    around = [source]
+    for step in (-1, 1):
+        index = source.index + step
+        while (other := neighbors.get((source.passage.name, index))) and begin <= other.start and other.end <= end:
+            around.append(other)
+            index += step
+    return sorted(around, key=lambda one: one.start)[:MAX_TURN]
+
+
 def choose(scored: Sequence[Scored], neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:
     """The sentences of the answer, in reading order.
 
@@ -113,6 +136,7 @@ def choose(scored: Sequence[Scored], neighbors: Mapping[tuple[str, int], Source]
         added = [before, one.source] if leans and before is not None and not _said(before, chosen) else [one.source]
         if len(chosen) + len(added) <= max(MAX_SENTENCES, len(firsts)):
             chosen.extend(added)
+    chosen = list(dict.fromkeys(part for one in chosen for part in turn(one, neighbors)))
     return _in_reading_order(chosen)
 
 
