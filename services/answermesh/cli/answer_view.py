@@ -10,6 +10,7 @@ from rich.text import Text
 from answermesh.cli.printable import one_line, printable
 from answermesh.cli.reading import Line, Reading
 from answermesh.client import failure_of
+from answermesh.client.members import is_set
 from answermesh.typed.answermesh import v1
 
 _State = v1.QueryState
@@ -82,6 +83,9 @@ def _how(reading: Reading) -> list[Text]:
         if not conclusion.answered:
             lines.append(Text("The documents do not answer this.", style="yellow"))
         lines.append(Text(_origin(conclusion), style="dim"))
+        if is_set(conclusion.short_answer):
+            short = conclusion.short_answer
+            lines.append(Text(f"In short: {one_line(short.text)} ({short.probability:.2f})"))
     marks = dict.fromkeys(verdict_mark(line.verdict)[0] for line in reading.sentences.values())
     if marks:
         lines.append(Text("   ".join(f"{mark} {_MEANINGS[mark]}" for mark in marks), style="dim"))
@@ -105,6 +109,8 @@ def _sources(reading: Reading) -> list[Text]:
         title = one_line(source.document_title) or one_line(source.uri)
         head = Text(f"[{number}] ", style="cyan").append(title, style="bold not dim")
         head.append(f"  {one_line(source.uri)}:{source.span.start}-{source.span.end}", style="dim")
+        if source.trust == v1.CitationTrust.TRUST_SUSPECT:
+            head.append("  speaks to language models elsewhere: read it with care", style="yellow")
         lines += [head, Text(f"    {one_line(source.text, _SNIPPET_CHARS)}")]
     return [Text("\nSources", style="bold"), *lines] if lines else []
 

@@ -46,7 +46,9 @@ class Reading:
             return
         answer = query.answer
         self.text = answer.text
-        self.conclusion = v1.Conclusion(answer.mode, answer.answered, answer.confidence, answer.model)
+        self.conclusion = v1.Conclusion(
+            answer.mode, answer.answered, answer.confidence, answer.model, answer.short_answer
+        )
         self.sentences = {
             sentence.index: Line(
                 sentence.span.start,
