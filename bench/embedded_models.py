@@ -38,7 +38,7 @@ class EmbeddedModels:
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if missing:
             # One by one: together, int8 activations make a vector depend on its company by some thousandths.
-            found = self._embedder.run_alone(self._embedder.rows(missing, is_query=False))
+            found = self._embedder.run_alone(self._embedder.rows(missing))
             self._vectors |= {text: vector.astype(np.float16) for text, vector in zip(missing, found, strict=True)}
         return [self._vectors[text].astype(np.float64).tolist() for text in texts]
 
