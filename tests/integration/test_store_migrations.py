@@ -120,3 +120,21 @@ async def test_extensions_in_a_schema_of_the_administrators_choice_are_found(emp
     await administrator.close()
     async with Store.open(empty_dsn) as store, store.transaction("one") as transaction:
         assert (await transaction.fetchval("SELECT $1::vector", [1.0, 2.0])).tolist() == [1.0, 2.0]
+
+
+async def test_documents_that_were_there_get_the_keys_of_their_titles(empty_dsn: str) -> None:
+    connection = await asyncpg.connect(empty_dsn)
+    await migrate.migrate(connection, [one for one in shipped() if one.number < 11])
+    await connection.execute("SET search_path = answermesh; SET app.tenant = 'default'")
+    await connection.execute(
+        """INSERT INTO documents (document_id, uri, title, media_type, size_bytes, content_hash, fingerprint, text,
+               character_count, passage_count)
+           VALUES ('d', 'u', 'David Bradley (director)', 'text/plain', 1, '', '', '', 0, 0)"""
+    )
+    # A migration belongs to no tenant.
+    await connection.execute("RESET app.tenant")
+    await migrate.migrate(connection, shipped())
+    await connection.execute("SET search_path = answermesh; SET app.tenant = 'default'")
+    assert await connection.fetchval("SELECT title_key FROM documents") == "david bradley"
+    assert await connection.fetchval("SELECT relforcerowsecurity FROM pg_class WHERE oid = 'documents'::regclass")
+    await connection.close()

@@ -68,24 +68,29 @@ FROM passages p JOIN documents d USING (document_id) WHERE p.passage_id = ANY($1
 -- Where passages lead: to passages of other documents that name the same rare entity, and to the openings of documents
 -- that bear an entity's name for their title. With the strength of the link, 0 to 1. What the query ($2, as a key between
 -- spaces) names itself, and dates and quantities ($3), lead nowhere.
-WITH told AS (
+--
+-- The titles are looked up as a range in their order: by equality, a planner that finds all titles alike would read all.
+WITH told AS MATERIALIZED (
     SELECT m.passage_id AS seed, m.document_id, e.entity_id, e.key, e.mention_count
     FROM mentions m JOIN entities e USING (entity_id)
     WHERE m.passage_id = ANY($1) AND NOT e.type = ANY($3) AND length(e.key) > 2 AND position(' ' || e.key || ' ' IN $2) = 0
-)
-SELECT seed, passage_id, max(strength)::float8 AS strength
-FROM (
+), titled AS MATERIALIZED (
+    SELECT t.seed, named.document_id
+    FROM told t, LATERAL (
+        SELECT d.document_id FROM documents d
+        WHERE d.title_key >= t.key AND d.title_key <= t.key AND d.document_id <> t.document_id
+        ORDER BY d.title_key LIMIT 4
+    ) AS named
+), links AS (
     SELECT t.seed, o.passage_id, 0.5 / sqrt(t.mention_count) AS strength
     FROM told t JOIN mentions o USING (entity_id)
     WHERE t.mention_count BETWEEN 2 AND 20 AND o.document_id <> t.document_id
     UNION ALL
-    SELECT t.seed, opening.passage_id, 1
-    FROM told t, LATERAL (
-        SELECT p.passage_id FROM documents d JOIN passages p USING (document_id)
-        WHERE d.title_key = t.key AND d.document_id <> t.document_id AND p.ordinal < 4 LIMIT 4
-    ) AS opening
-) AS links
-GROUP BY seed, passage_id ORDER BY strength DESC, seed, passage_id LIMIT $4;
+    SELECT n.seed, p.passage_id, 1
+    FROM titled n JOIN passages p ON p.document_id = n.document_id AND p.ordinal = ANY(ARRAY[0, 1, 2, 3])
+)
+SELECT seed, passage_id, max(strength)::float8 AS strength
+FROM links GROUP BY seed, passage_id ORDER BY strength DESC, seed, passage_id LIMIT $4;
 
 -- name: get_texts
 -- Stretches of documents' texts, by document, start and end.
