@@ -14,10 +14,12 @@ from answermesh.errors import Failure, Reason, not_found
 from answermesh.rpc.server import Server
 from answermesh.rpc.status import status_from
 from answermesh.v1 import (
+    claim_service_pb2_grpc,
     document_service_pb2_grpc,
     mesh_service_pb2_grpc,
     query_service_pb2_grpc,
 )
+from answermesh.v1.claim_service_pb2 import ClaimVerdict, VerifyClaimsRequest, VerifyClaimsResponse
 from answermesh.v1.document_pb2 import Document
 from answermesh.v1.document_service_pb2 import (
     DeleteDocumentResponse,
@@ -130,6 +132,7 @@ class FakeMesh(
     query_service_pb2_grpc.QueryServiceServicer,
     document_service_pb2_grpc.DocumentServiceServicer,
     mesh_service_pb2_grpc.MeshServiceServicer,
+    claim_service_pb2_grpc.ClaimServiceServicer,
 ):
     """What a test changes: `told`, `failure`, `health`; what it looks at: `watched_after`, `files`, `ended`."""
 
@@ -149,6 +152,7 @@ class FakeMesh(
         self.ended = asyncio.Event()
         self.files: dict[str, bytes] = {}
         self.deleted: list[str] = []
+        self.verified: list[VerifyClaimsRequest] = []
         self.health = Health(
             status=Health.STATUS_OK,
             version="0.1.0",
@@ -232,6 +236,14 @@ class FakeMesh(
         passage = Passage(document_title=EVIL_TITLE, uri="docs/raft.md", text="A leader.", span=Span(start=1, end=9))
         return SearchPassagesResponse(passages=[passage])
 
+    async def VerifyClaims(self, request: Any, context: Any) -> VerifyClaimsResponse:
+        self.verified.append(request)
+        told = Verdict(value=Verdict.VALUE_REFUTED, confidence=0.87, rationale="the source says 5, the sentence says 7")
+        told.evidence.CopyFrom(citation(0, 10, 40))
+        if request.evidence:
+            told.evidence.uri = ""
+        return VerifyClaimsResponse(verdicts=[ClaimVerdict(claim=claim, verdict=told) for claim in request.claims])
+
     async def ListAgents(self, request: Any, context: Any) -> ListAgentsResponse:
         card = AgentCard(agent="graph", produces=[Finding.KIND_RELATION])
         card.consumes.add(kind=Finding.KIND_ENTITY, optional=True)
@@ -259,6 +271,7 @@ async def fake_mesh(kind: type[FakeMesh] = FakeMesh) -> AsyncIterator[FakeMesh]:
     mesh = kind()
     server = Server("127.0.0.1:0", drain_wait_s=0)
     server.add(query_service_pb2_grpc.add_QueryServiceServicer_to_server, mesh)
+    server.add(claim_service_pb2_grpc.add_ClaimServiceServicer_to_server, mesh)
     server.add(document_service_pb2_grpc.add_DocumentServiceServicer_to_server, mesh)
     server.add(mesh_service_pb2_grpc.add_MeshServiceServicer_to_server, mesh)
     mesh.address = await server.start()

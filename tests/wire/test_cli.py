@@ -163,3 +163,25 @@ async def test_the_doctor_ends_1_when_a_part_is_down_and_repeats_how_to_mend_it(
     result = await run(mesh, "doctor")
     assert result.exit_code == 1
     assert "models: Start it, or look at its log." in result.output
+
+
+async def test_claims_are_shown_with_their_verdict_its_reason_and_its_place(mesh: FakeMesh, tmp_path: Path) -> None:
+    (tmp_path / "report.txt").write_text("A leader is elected\nby majority.")
+    over_documents = await run(mesh, "verify", "Seven it is.", "Eight it is.", "--document", "documents/d1")
+    over_text = await run(mesh, "verify", "Seven it is.", "--evidence", str(tmp_path / "report.txt"))
+
+    assert over_documents.exit_code == over_text.exit_code == 0, over_documents.output + over_text.output
+    assert over_documents.output.count("✗") == 2
+    assert "the source says 5, the sentence says 7 (0.87)" in over_documents.output
+    assert "docs/raft.md:10-40  A leader is elected by majority." in over_documents.output
+    assert "report.txt:10-40" in "".join(over_text.output.split("\n"))
+    assert [list(one.documents) for one in mesh.verified] == [["documents/d1"], []]
+    assert list(mesh.verified[1].evidence) == ["A leader is elected\nby majority."]
+
+
+async def test_an_answer_is_exported_with_its_sources(mesh: FakeMesh) -> None:
+    result = await run(mesh, "queries", "export", NAME, "--style", "chicago")
+    assert result.exit_code == 0, result.output
+    assert "Raft elects a leader.[1] It needs a quorum.[1][2] The moon helps." in result.output
+    assert "docs/raft.md, characters 90–99." in result.output
+    assert "\x1b" not in result.output

@@ -19,6 +19,7 @@ _COMMANDS = {
     "import": "answermesh.cli.importing:import_documents",
     "ask": "answermesh.cli.ask:ask",
     "search": "answermesh.cli.search:search",
+    "verify": "answermesh.cli.verifying:verify",
     "queries": "answermesh.cli.queries:queries",
     "documents": "answermesh.cli.documents:documents",
     "agents": "answermesh.cli.agents:agents",
