@@ -106,7 +106,8 @@ async def test_two_runs_are_listed_compared_reported_and_forgotten(mesh: FakeMes
     compared = (await run("compare", first, second)).output
     assert "+0.0000" in compared
     report = folder / "report.md"
-    assert (await run("report", first, "--output", report)).exit_code == 0
+    assert (await run("report", first, second, "--output", report)).exit_code == 0
+    assert "| items | 3 |" in report.read_text()
     assert "| R@1 | 0.667 [" in report.read_text()
     assert "](report/retrieval.svg)" in report.read_text()
     assert (folder / "report" / "retrieval.svg").read_text().startswith("<svg")

@@ -102,14 +102,19 @@ def compare(first: str, second: str) -> None:
     "--about", type=click.Path(exists=True, path_type=Path, dir_okay=False), help="Text to open the report with."
 )
 def report(names: tuple[str, ...], output: Path, about: Path | None) -> None:
-    """Write a report of RUNs with plots: Markdown, with the plots in a folder beside it, or HTML."""
+    """Write a report of RUNs with plots: Markdown, with the plots in a folder beside it, or HTML.
+
+    Of an item in several runs, that of the last one named counts.
+    """
 
     async def work() -> None:
         from answermesh.evaluation import report as written
         from answermesh.evaluation.suites import suites
 
         runs = kept_runs()
-        records = [record for name in names for record in runs.get(name).records()]
+        # Of an item in several runs, the last one named counts.
+        latest = {(one.suite, one.task, one.item): one for name in names for one in runs.get(name).records()}
+        records = list(latest.values())
         kinds, figures = suites(dict.fromkeys(record.suite for record in records)), figures_of(records)
         opening = _lines(about)
         if output.suffix == ".html":

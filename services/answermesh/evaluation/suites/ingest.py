@@ -16,6 +16,8 @@ _FENCE = re.compile(r"^(```+|~~~+)[^\n]*\n(.*?)^\1", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,200})\]\([^()\s]+\)")
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+# What a mesh says of a file that it does not take.
+_REFUSED = (Reason.UNREADABLE_DOCUMENT, Reason.INVALID_FIELD, Reason.TOO_LARGE)
 _MARKDOWN = {".md", ".markdown", ".mdx"}
 
 
@@ -41,7 +43,7 @@ class Ingest:
         try:
             document = await mesh.create_document(f"{task.name}/{item.id}", content)
         except Failure as failure:
-            if failure.reason is not Reason.UNREADABLE_DOCUMENT:
+            if failure.reason not in _REFUSED:
                 raise
             return Outcome({"read": 0.0}, {**details, "why": failure.message})
         took_s = time.perf_counter() - started_s
