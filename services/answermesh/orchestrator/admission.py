@@ -31,6 +31,8 @@ SHARES: Mapping[int, float] = {
 }
 # The rate is measured over spans of this and of some ends at least, each weighing so much against those before it.
 SPAN_S, LONGEST_SPAN_S, _ENOUGH, WEIGHT = 0.5, 3.0, 5, 0.3
+# Share of the limit that is used by a busy mesh; less than batch queries alone may use.
+BUSY = 0.4
 # Queries that take so many times what the quickest lately took, and a quarter of their time, wait for each other.
 SLOWER = 2.0
 # After this without a busy span, what was measured is forgotten.
@@ -51,8 +53,9 @@ class Admission:
         self._busy_at_s = now_s
         self._span_from_s = now_s
         self._finished = self._late = 0
-        self._peak = 0
-        self._refused = False
+        # How many there were, summed over the span's time.
+        self._area = 0.0
+        self._counted_s = now_s
         # What the newest query was given, in seconds.
         self._allowed_s = 30.0
         self._recent_s: deque[float] = deque(maxlen=_RECENT)
@@ -73,9 +76,7 @@ class Admission:
         share = int(self.limit(allowed_s) * SHARES.get(priority, SHARES[Query.PRIORITY_INTERACTIVE]))
         others = sum(1 for other, count in self._running.items() if count and other != tenant)
         part = share // (others + 1) if others else share
-        room = min(share - self._total, part - self._running[tenant])
-        self._refused = self._refused or room <= 0
-        return room
+        return min(share - self._total, part - self._running[tenant])
 
     def begun(self, tenant: str, allowed_s: float, now_s: float) -> None:
         """A query begins."""
@@ -83,7 +84,6 @@ class Admission:
         self._allowed_s = allowed_s
         self._running[tenant] += 1
         self._total += 1
-        self._peak = max(self._peak, self._total)
 
     def over(self, tenant: str, took_s: float | None, now_s: float, *, late: bool = False) -> None:
         """A query ended, or was cut off at its deadline.
@@ -107,24 +107,29 @@ class Admission:
         return min(_LATEST_S, max(_SOONEST_S, median(self._recent_s)))
 
     def _pass_time(self, now_s: float) -> None:
-        """End the span when it is long enough to be judged."""
+        """Count the time, and end the span when it is long enough to be judged."""
+        self._area += self._total * (now_s - self._counted_s)
+        self._counted_s = now_s
         took_s = now_s - self._span_from_s
         if took_s < SPAN_S or (self._finished + self._late < _ENOUGH and took_s < LONGEST_SPAN_S):
             return
         if self._recent_s:
             self._medians_s.append(median(self._recent_s))
-        if self._is_busy() and (self._finished or self._late or self._rate is not None):
+        if self._is_busy(self._area / took_s) and (self._finished or self._late or self._rate is not None):
             rate = self._finished / took_s
             self._rate = rate if self._rate is None else (1 - WEIGHT) * self._rate + WEIGHT * rate
             self._busy_at_s = now_s
         elif now_s - self._busy_at_s > FORGOTTEN_S:
             self._rate = None
-        self._span_from_s, self._peak, self._refused = now_s, self._total, False
+        self._span_from_s, self._area = now_s, 0.0
         self._finished = self._late = 0
 
-    def _is_busy(self) -> bool:
-        """Whether the span shows what the mesh can do at most: half of the limit was used, or queries took long."""
-        if self._refused or 2 * self._peak >= self.limit(self._allowed_s):
+    def _is_busy(self, mean: float) -> bool:
+        """Whether a span with so many on average shows what the mesh can do at most.
+
+        Much of the limit was used all the time (a burst at its end says nothing), or queries took long.
+        """
+        if mean >= BUSY * self.limit(self._allowed_s):
             return True
         usual_s = max(SLOWER * min(self._medians_s, default=0.0), self._allowed_s / 4)
         return bool(self._recent_s) and self._medians_s[-1] > usual_s
