@@ -151,6 +151,7 @@ class FakeMesh(
         self.asking = asyncio.Event()
         self.ended = asyncio.Event()
         self.files: dict[str, bytes] = {}
+        self.labels: dict[str, dict[str, str]] = {}
         self.deleted: list[str] = []
         self.verified: list[VerifyClaimsRequest] = []
         self.health = Health(
@@ -210,6 +211,7 @@ class FakeMesh(
         async for request in requests:
             if request.HasField("start"):
                 uri = request.start.uri
+                self.labels[uri] = dict(request.start.labels)
                 self.files[uri] = b""
                 yield ImportDocumentsResponse(
                     uri=uri, outcome=ImportDocumentsResponse.OUTCOME_PROGRESS, passages_done=1, passages_total=2

@@ -185,3 +185,12 @@ async def test_an_answer_is_exported_with_its_sources(mesh: FakeMesh) -> None:
     assert "Raft elects a leader.[1] It needs a quorum.[1][2] The moon helps." in result.output
     assert "docs/raft.md, characters 90–99." in result.output
     assert "\x1b" not in result.output
+
+
+async def test_labels_are_given_to_all_files_of_an_import(mesh: FakeMesh, tmp_path: Path) -> None:
+    for name in ("a.md", "b.md"):
+        (tmp_path / name).write_text("text")
+    result = await run(mesh, "import", str(tmp_path), "--label", "team=core", "--label", "note=a=b")
+    assert result.exit_code == 0, result.output
+    assert list(mesh.labels.values()) == [{"team": "core", "note": "a=b"}] * 2
+    assert (await run(mesh, "import", str(tmp_path), "--label", "team")).exit_code == 2

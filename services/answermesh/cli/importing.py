@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,9 @@ SUFFIXES = frozenset(
 
 @click.command("import")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of all of them, to search by.")
 @address_option
-def import_documents(paths: tuple[Path, ...], address: str | None) -> None:
+def import_documents(paths: tuple[Path, ...], labels: tuple[str, ...], address: str | None) -> None:
     """Import files, and folders with all below them.
 
     Reads text, Markdown, HTML, PDF, DOCX, JSON, JSONL and CSV. Importing a file again changes nothing unless its
@@ -35,26 +37,33 @@ def import_documents(paths: tuple[Path, ...], address: str | None) -> None:
     \b
     Examples:
       answermesh import ./docs
-      answermesh import handbook.pdf notes/*.md
+      answermesh import handbook.pdf notes/*.md --label team=core
     """
 
     async def work() -> int:
         from answermesh.client import Client
 
         async with Client(find_address(address)) as mesh:
-            return await import_paths(mesh, paths)
+            return await import_paths(mesh, paths, _pairs(labels))
 
     run(work)
 
 
-async def import_paths(mesh: Client, paths: tuple[Path, ...]) -> int:
+def _pairs(labels: tuple[str, ...]) -> dict[str, str]:
+    for label in labels:
+        if "=" not in label:
+            raise click.BadParameter(f"{label!r} is no KEY=VALUE.", param_hint="--label")
+    return {key: value for key, _, value in (label.partition("=") for label in labels)}
+
+
+async def import_paths(mesh: Client, paths: tuple[Path, ...], labels: Mapping[str, str] | None = None) -> int:
     """Import files and folders, tell how it goes and what became of them; the exit code."""
     files, skipped = collect(paths)
     if not files:
         named, known = ", ".join(map(str, paths)), " ".join(sorted(SUFFIXES))
         click.echo(f"No documents in {named}; known types: {known}.", err=True)
         return exits.FAILED
-    return _summarise(await _import(mesh, files), len(skipped))
+    return _summarise(await _import(mesh, files, labels), len(skipped))
 
 
 def collect(paths: tuple[Path, ...]) -> tuple[list[Path], list[Path]]:
@@ -71,7 +80,9 @@ def collect(paths: tuple[Path, ...]) -> tuple[list[Path], list[Path]]:
     return list(files), list(skipped)
 
 
-async def _import(mesh: Client, files: list[Path]) -> list[v1.ImportDocumentsResponse]:
+async def _import(
+    mesh: Client, files: list[Path], labels: Mapping[str, str] | None
+) -> list[v1.ImportDocumentsResponse]:
     """Send the files under a bar that counts them, with a line for the one under way; the final outcome of each."""
     from contextlib import aclosing
 
@@ -86,7 +97,7 @@ async def _import(mesh: Client, files: list[Path]) -> list[v1.ImportDocumentsRes
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         all_files = bars.add_task("files", total=len(files))
         current: dict[str, TaskID] = {}
-        async with aclosing(mesh.import_paths(files)) as responses:
+        async with aclosing(mesh.import_paths(files, labels=labels)) as responses:
             async for response in responses:
                 _show(response, bars, current)
                 if response.outcome != v1.ImportDocumentsResponseOutcome.OUTCOME_PROGRESS:

@@ -9,7 +9,7 @@ is one, without an event lost or doubled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -167,13 +167,14 @@ class Client:
     # Documents
 
     async def import_paths(
-        self, paths: Iterable[str | Path], *, base: Path | None = None
+        self, paths: Iterable[str | Path], *, base: Path | None = None, labels: Mapping[str, str] | None = None
     ) -> AsyncGenerator[v1.ImportDocumentsResponse, None]:
         """Import files in one stream: PROGRESS of each and then its outcome; a file that fails does not stop the rest.
 
-        `uri` is the file's path below `base` (the working directory by default), or absolute outside of it.
+        `uri` is the file's path below `base` (the working directory by default), or absolute outside of it. `labels`
+        are given to all of them.
         """
-        uploads = Uploads(paths, base)
+        uploads = Uploads(paths, base, labels)
         async with aclosing(self._import(uploads.requests())) as stream:
             async for response in stream:
                 for unread in uploads.take_unread():

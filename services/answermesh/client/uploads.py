@@ -7,7 +7,7 @@ that cannot be read is told beside the stream, as a response of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from google.rpc.code_pb2 import INVALID_ARGUMENT
@@ -23,9 +23,12 @@ _FILE_BYTES = 64 << 20
 class Uploads:
     """The files of one import; `requests()` feeds the stream, `take_unread()` tells what could not be read."""
 
-    def __init__(self, paths: Iterable[str | Path], base: Path | None = None) -> None:
+    def __init__(
+        self, paths: Iterable[str | Path], base: Path | None = None, labels: Mapping[str, str] | None = None
+    ) -> None:
         self._paths = [Path(path) for path in paths]
         self._base = base
+        self._labels = dict(labels or {})
         self._unread: list[v1.ImportDocumentsResponse] = []
 
     async def requests(self) -> AsyncIterator[v1.ImportDocumentsRequest]:
@@ -37,7 +40,7 @@ class Uploads:
             except (OSError, ValueError) as error:
                 self._unread.append(_unreadable(str(path), error))
                 continue
-            for request in _steps(v1.Document(uri=uri), content):
+            for request in _steps(v1.Document(uri=uri, labels=self._labels), content):
                 yield request
 
     def take_unread(self) -> list[v1.ImportDocumentsResponse]:
