@@ -12,7 +12,7 @@ the file.
     targets = ["dns:///glossary:50051"]
     [[providers]]                          # see answermesh.llm
     name = "openai"
-    [plans.quick]                          # see answermesh.orchestrator.plan
+    [plans.quick]                          # see answermesh.orchestrator.answering.plan
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.ephemeral import MAX_UNREAD, MemoryLog
 from answermesh.orchestrator.query_service import MAX_PARCEL_BYTES, parcels
+from answermesh.orchestrator.records.ephemeral import MAX_UNREAD, MemoryLog
 from answermesh.rpc.status import failure_from
 from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.finding_pb2 import Finding, Note

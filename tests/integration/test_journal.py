@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from answermesh.orchestrator.journal import Journal
-from answermesh.orchestrator.leases import Leases
-from answermesh.orchestrator.queries import Queries, new_query
+from answermesh.orchestrator.records.journal import Journal
+from answermesh.orchestrator.records.leases import Leases
+from answermesh.orchestrator.records.queries import Queries, new_query
 from answermesh.store import Store
 from answermesh.v1.query_pb2 import QueryEvent
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from answermesh.orchestrator.outbox import MAX_WAITING, Outbox
+from answermesh.orchestrator.reaching.outbox import MAX_WAITING, Outbox
 from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.query_pb2 import Query

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from answermesh.orchestrator import link as link_module
-from answermesh.orchestrator.link import Link
+from answermesh.orchestrator.reaching import link as link_module
+from answermesh.orchestrator.reaching.link import Link
 from answermesh.rpc import names
 from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
 from answermesh.v1.finding_pb2 import Finding, Note

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.answer import AnswerBuilder
-from answermesh.orchestrator.ending import Tally
-from answermesh.orchestrator.flow import AgentEnd
-from answermesh.orchestrator.plan import Step
+from answermesh.orchestrator.answering.answer import AnswerBuilder
+from answermesh.orchestrator.answering.ending import Tally
+from answermesh.orchestrator.answering.flow import AgentEnd
+from answermesh.orchestrator.answering.plan import Step
 from answermesh.v1.finding_pb2 import Citation, Conclusion, Finding, Sentence, TextDelta, Verdict
 from answermesh.v1.query_pb2 import Query, UsageRecord
 

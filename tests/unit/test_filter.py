@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.filter import QueryFilter, parse
+from answermesh.orchestrator.records.filter import QueryFilter, parse
 from answermesh.v1.query_pb2 import Query
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.flow import KIND_OF_MEMBER, Flow, Routed, kind_of
-from answermesh.orchestrator.plan import DEFAULT, Plan, Step, wire
+from answermesh.orchestrator.answering.flow import KIND_OF_MEMBER, Flow, Routed, kind_of
+from answermesh.orchestrator.answering.plan import DEFAULT, Plan, Step, wire
 from answermesh.v1.finding_pb2 import Entity, Finding, Passage, Sentence, TextDelta
 from tests.unit.test_plan import CARDS, card
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.plan import DEFAULT, Plan, Step, load, wire
+from answermesh.orchestrator.answering.plan import DEFAULT, Plan, Step, load, wire
 from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.mesh_pb2 import AgentCard
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.plan import DEFAULT, wire
-from answermesh.orchestrator.recovery import Course, agents_of, elapsed_s
+from answermesh.orchestrator.answering.plan import DEFAULT, wire
+from answermesh.orchestrator.answering.recovery import Course, agents_of, elapsed_s
 from answermesh.rpc.status import status_from
 from answermesh.v1.finding_pb2 import Finding, Passage, Subquestion, TextDelta
 from answermesh.v1.mesh_pb2 import AgentCard

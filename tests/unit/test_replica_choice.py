@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.budget import FREE_PER_S, MOST, SHARE, Budget
-from answermesh.orchestrator.first_words import FirstWords
-from answermesh.orchestrator.standing import FAILURES, FIRST_S, Standing
+from answermesh.orchestrator.reaching.budget import FREE_PER_S, MOST, SHARE, Budget
+from answermesh.orchestrator.reaching.first_words import FirstWords
+from answermesh.orchestrator.reaching.standing import FAILURES, FIRST_S, Standing
 
 GONE = Failure(Reason.SERVICE_UNAVAILABLE, "gone")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from answermesh.errors import Failure
-from answermesh.orchestrator.plan import load
+from answermesh.orchestrator.answering.plan import load
 from answermesh.orchestrator.routing import Routes, kind_of
 from answermesh.v1.query_pb2 import Route
 

@@ -11,8 +11,8 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.agent_run import Refused, Task
-from answermesh.orchestrator.shared_stream import FIRST_CREDIT, SharedStream
+from answermesh.orchestrator.reaching.agent_run import Refused, Task
+from answermesh.orchestrator.reaching.shared_stream import FIRST_CREDIT, SharedStream
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.server import Server
 from answermesh.v1.agent_service_pb2 import RunManyRequest, RunManyResponse, RunRequest

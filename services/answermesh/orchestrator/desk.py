@@ -15,16 +15,16 @@ from typing import Protocol
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.admission import Admission
-from answermesh.orchestrator.ending import Tally
-from answermesh.orchestrator.ephemeral import MemoryLog
-from answermesh.orchestrator.journal import Journal, QueryLog
-from answermesh.orchestrator.keeping import Keeping
-from answermesh.orchestrator.leases import Claim, Leases
-from answermesh.orchestrator.plan import DEFAULT, Wiring
-from answermesh.orchestrator.queries import Queries
-from answermesh.orchestrator.recovery import Course, agents_of, elapsed_s
-from answermesh.orchestrator.run import Agents, QueryRun, allowed_s
-from answermesh.orchestrator.watching import Watching
+from answermesh.orchestrator.answering.ending import Tally
+from answermesh.orchestrator.answering.plan import DEFAULT, Wiring
+from answermesh.orchestrator.answering.recovery import Course, agents_of, elapsed_s
+from answermesh.orchestrator.answering.run import Agents, QueryRun, allowed_s
+from answermesh.orchestrator.records.ephemeral import MemoryLog
+from answermesh.orchestrator.records.journal import Journal, QueryLog
+from answermesh.orchestrator.records.keeping import Keeping
+from answermesh.orchestrator.records.leases import Claim, Leases
+from answermesh.orchestrator.records.queries import Queries
+from answermesh.orchestrator.records.watching import Watching
 from answermesh.rpc.deadline import exceeded, no_deadline
 from answermesh.v1.query_pb2 import Query, QueryEvent
 

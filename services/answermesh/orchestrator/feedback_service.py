@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import grpc
 
 from answermesh.errors import Failure, Reason, invalid_field
-from answermesh.orchestrator.queries import FINAL, Queries
+from answermesh.orchestrator.records.queries import FINAL, Queries
 from answermesh.rpc.pages import decode_token, encode_token, page_size
 from answermesh.rpc.tenancy import current_tenant
 from answermesh.rpc.validate import check_name
@@ -17,7 +17,7 @@ from answermesh.v1 import feedback_service_pb2 as pb
 from answermesh.v1.feedback_service_pb2_grpc import FeedbackServiceServicer
 from answermesh.v1.query_pb2 import Query
 
-SQL = statements("answermesh.orchestrator", "queries")
+SQL = statements("answermesh.orchestrator.records", "queries")
 
 MAX_COMMENT = 4000
 

@@ -10,13 +10,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from answermesh.errors import Failure
-from answermesh.orchestrator.plan import DEFAULT, Plan
-from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.answering.plan import DEFAULT, Plan
+from answermesh.orchestrator.reaching.registry import Registry
 from answermesh.rpc.status import failure_from
 from answermesh.store import Store, statements
 from answermesh.v1.mesh_pb2 import Agent, Health
 
-SQL = statements("answermesh.orchestrator", "queries")
+SQL = statements("answermesh.orchestrator.records", "queries")
 
 # A part that takes longer than this to say how it is does not serve.
 PATIENCE_S = 2.0

@@ -10,7 +10,7 @@ import grpc
 
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.orchestrator.health import Checkup
-from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.reaching.registry import Registry
 from answermesh.rpc.pages import decode_token, encode_token, page_size
 from answermesh.rpc.validate import check_name
 from answermesh.v1 import mesh_service_pb2 as pb

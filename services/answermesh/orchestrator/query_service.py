@@ -11,13 +11,13 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from answermesh.errors import Failure, Reason, invalid_field
-from answermesh.orchestrator import filter as query_filter
 from answermesh.orchestrator.desk import Desk
-from answermesh.orchestrator.queries import FINAL, Queries, new_query
-from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.reaching.registry import Registry
+from answermesh.orchestrator.records import filter as query_filter
+from answermesh.orchestrator.records.queries import FINAL, Queries, new_query
+from answermesh.orchestrator.records.sessions import Sessions
+from answermesh.orchestrator.records.watching import Watching
 from answermesh.orchestrator.routing import Routes
-from answermesh.orchestrator.sessions import Sessions
-from answermesh.orchestrator.watching import Watching
 from answermesh.rpc.deadline import remaining_s
 from answermesh.rpc.pages import decode_token, encode_token, page_size
 from answermesh.rpc.tenancy import current_tenant

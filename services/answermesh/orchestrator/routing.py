@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from answermesh.errors import invalid_field
-from answermesh.orchestrator.plan import DEFAULT, SEARCH, Plan
+from answermesh.orchestrator.answering.plan import DEFAULT, SEARCH, Plan
 from answermesh.v1.query_pb2 import Route
 
 # Kinds by their names in the settings, and the plans that they have unless others are named.

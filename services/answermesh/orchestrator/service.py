@@ -8,21 +8,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from answermesh.config import AGENTS, Settings
 from answermesh.errors import invalid_field
-from answermesh.orchestrator import plan
+from answermesh.orchestrator.answering import plan
 from answermesh.orchestrator.desk import Desk
 from answermesh.orchestrator.feedback_service import FeedbackService
 from answermesh.orchestrator.health import Checkup
-from answermesh.orchestrator.journal import Journal
-from answermesh.orchestrator.leases import Leases
 from answermesh.orchestrator.mesh_service import MeshService
-from answermesh.orchestrator.queries import Queries
 from answermesh.orchestrator.query_service import QueryService
-from answermesh.orchestrator.registry import Registry
+from answermesh.orchestrator.reaching.registry import Registry
+from answermesh.orchestrator.records.journal import Journal
+from answermesh.orchestrator.records.leases import Leases
+from answermesh.orchestrator.records.queries import Queries
+from answermesh.orchestrator.records.sessions import Sessions
+from answermesh.orchestrator.records.signals import Signal, Signals
+from answermesh.orchestrator.records.watching import Watching
 from answermesh.orchestrator.routing import Routes
-from answermesh.orchestrator.sessions import Sessions
-from answermesh.orchestrator.signals import Signal, Signals
 from answermesh.orchestrator.usage_service import UsageService
-from answermesh.orchestrator.watching import Watching
 from answermesh.rpc.channel import open_channel, split_targets
 from answermesh.rpc.server import Server
 from answermesh.store import Store

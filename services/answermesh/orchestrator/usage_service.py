@@ -13,7 +13,7 @@ from answermesh.store import Store, statements
 from answermesh.v1 import usage_service_pb2 as pb
 from answermesh.v1.usage_service_pb2_grpc import UsageServiceServicer
 
-SQL = statements("answermesh.orchestrator", "queries")
+SQL = statements("answermesh.orchestrator.records", "queries")
 
 # The time counted where the caller names no start.
 DEFAULT_SPAN = timedelta(days=30)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from answermesh.errors import Failure
-from answermesh.orchestrator.leases import LEASE_S, Leases
+from answermesh.orchestrator.records.leases import LEASE_S, Leases
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.agent_run import AgentRun, Sink, Task
-from answermesh.orchestrator.cards import check_card
-from answermesh.orchestrator.own_stream import OwnStream
-from answermesh.orchestrator.shared_stream import SharedStream
-from answermesh.orchestrator.standing import Standing
+from answermesh.orchestrator.reaching.agent_run import AgentRun, Sink, Task
+from answermesh.orchestrator.reaching.cards import check_card
+from answermesh.orchestrator.reaching.own_stream import OwnStream
+from answermesh.orchestrator.reaching.shared_stream import SharedStream
+from answermesh.orchestrator.reaching.standing import Standing
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.status import failure_from
 from answermesh.v1.agent_service_pb2 import GetCardRequest

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator import ledger
-from answermesh.orchestrator.events import number
-from answermesh.orchestrator.signals import Signal, send
+from answermesh.orchestrator.records import ledger
+from answermesh.orchestrator.records.events import number
+from answermesh.orchestrator.records.signals import Signal, send
 from answermesh.store import Store, Transaction, statements
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
-SQL = statements("answermesh.orchestrator", "queries")
+SQL = statements("answermesh.orchestrator.records", "queries")
 log = logging.getLogger(__name__)
 
 # Events that may wait for the next commit, over all queries, before their writers are held back.

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from answermesh.errors import Failure, Reason, not_found
-from answermesh.orchestrator.cards import check_card
-from answermesh.orchestrator.link import Link
-from answermesh.orchestrator.plan import Plan, Wiring, wire
-from answermesh.orchestrator.replica import Replica
+from answermesh.orchestrator.answering.plan import Plan, Wiring, wire
+from answermesh.orchestrator.reaching.cards import check_card
+from answermesh.orchestrator.reaching.link import Link
+from answermesh.orchestrator.reaching.replica import Replica
 from answermesh.rpc.deadline import no_deadline
 from answermesh.v1.mesh_pb2 import Agent, AgentCard
 

@@ -10,9 +10,9 @@ from answermesh.store import Transaction, statements
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
 if TYPE_CHECKING:
-    from answermesh.orchestrator.journal import Entry, QueryLog
+    from answermesh.orchestrator.records.journal import Entry, QueryLog
 
-SQL = statements("answermesh.orchestrator", "queries")
+SQL = statements("answermesh.orchestrator.records", "queries")
 
 
 async def accept(tx: Transaction, logs: Sequence[QueryLog]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.answer import AnswerBuilder, add_usage, final_state
-from answermesh.orchestrator.flow import AgentEnd
-from answermesh.orchestrator.plan import Step
+from answermesh.orchestrator.answering.answer import AnswerBuilder, add_usage, final_state
+from answermesh.orchestrator.answering.flow import AgentEnd
+from answermesh.orchestrator.answering.plan import Step
 from answermesh.rpc.status import failure_from_status, status_from
 from answermesh.v1.query_pb2 import AgentFailure, Query, QueryEvent, Usage, UsageRecord
 

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.agent_run import Refused, Sink, Task
-from answermesh.orchestrator.flow import Flow
-from answermesh.orchestrator.link import Begun, Link
-from answermesh.orchestrator.plan import Step
-from answermesh.orchestrator.replica import Replica
+from answermesh.orchestrator.answering.flow import Flow
+from answermesh.orchestrator.answering.plan import Step
+from answermesh.orchestrator.reaching.agent_run import Refused, Sink, Task
+from answermesh.orchestrator.reaching.link import Begun, Link
+from answermesh.orchestrator.reaching.replica import Replica
 from answermesh.v1.agent_service_pb2 import RunRequest
 from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.query_pb2 import UsageRecord

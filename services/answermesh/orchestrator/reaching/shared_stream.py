@@ -15,8 +15,8 @@ from typing import Any
 import grpc
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.agent_run import Refused, Sink, Task
-from answermesh.orchestrator.outbox import MAX_WAITING
+from answermesh.orchestrator.reaching.agent_run import Refused, Sink, Task
+from answermesh.orchestrator.reaching.outbox import MAX_WAITING
 from answermesh.rpc.pace import Pace
 from answermesh.rpc.status import failure_from, failure_from_status
 from answermesh.v1.agent_service_pb2 import RunManyRequest, RunManyResponse, RunRequest

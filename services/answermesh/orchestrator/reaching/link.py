@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.agent_run import AgentRun, Sink, Task
-from answermesh.orchestrator.budget import Budget
-from answermesh.orchestrator.first_words import FirstWords
-from answermesh.orchestrator.replica import Replica
+from answermesh.orchestrator.reaching.agent_run import AgentRun, Sink, Task
+from answermesh.orchestrator.reaching.budget import Budget
+from answermesh.orchestrator.reaching.first_words import FirstWords
+from answermesh.orchestrator.reaching.replica import Replica
 from answermesh.rpc import names
 from answermesh.v1.mesh_pb2 import AgentCard
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterable
 import grpc
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.agent_run import Sink, Task
-from answermesh.orchestrator.outbox import Outbox
+from answermesh.orchestrator.reaching.agent_run import Sink, Task
+from answermesh.orchestrator.reaching.outbox import Outbox
 from answermesh.rpc.status import failure_from
 from answermesh.v1.agent_service_pb2 import RunRequest
 from answermesh.v1.agent_service_pb2_grpc import AgentServiceStub

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.plan import Step, Wiring
-from answermesh.orchestrator.retelling import Retelling
+from answermesh.orchestrator.answering.plan import Step, Wiring
+from answermesh.orchestrator.answering.retelling import Retelling
 from answermesh.v1.finding_pb2 import Finding
 from answermesh.v1.mesh_pb2 import AgentCard
 

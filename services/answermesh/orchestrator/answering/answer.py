@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.flow import AgentEnd
+from answermesh.orchestrator.answering.flow import AgentEnd
 from answermesh.v1.finding_pb2 import Citation, Conclusion, Finding, Sentence, Verdict
 from answermesh.v1.query_pb2 import Answer, AnswerSentence, Query, Usage, UsageRecord
 

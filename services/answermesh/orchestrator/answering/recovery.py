@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.ending import Tally
-from answermesh.orchestrator.flow import Flow, may_run_again
-from answermesh.orchestrator.plan import Step, Wiring
+from answermesh.orchestrator.answering.ending import Tally
+from answermesh.orchestrator.answering.flow import Flow, may_run_again
+from answermesh.orchestrator.answering.plan import Step, Wiring
 from answermesh.rpc.status import failure_from_status
 from answermesh.v1.query_pb2 import Query, QueryEvent
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from answermesh.errors import Failure, Field, Reason, not_found
-from answermesh.orchestrator.filter import QueryFilter
+from answermesh.orchestrator.records.filter import QueryFilter
 from answermesh.store import Record, Store, statements
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
-SQL = statements("answermesh.orchestrator", "queries")
+SQL = statements("answermesh.orchestrator.records", "queries")
 
 FINAL = frozenset({Query.STATE_SUCCEEDED, Query.STATE_PARTIAL, Query.STATE_FAILED, Query.STATE_CANCELLED})
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from answermesh.store import Store, Transaction, statements
 
-SQL = statements("answermesh.orchestrator", "leases")
+SQL = statements("answermesh.orchestrator.records", "leases")
 
 CHANNEL = "answermesh_queries"
 # A notification that was lost is made good by each waiter's own looking; this only bounds the wait for nothing.

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 from answermesh.errors import Failure
-from answermesh.orchestrator.events import heartbeat, number
+from answermesh.orchestrator.records.events import heartbeat, number
 from answermesh.v1.query_pb2 import Query, QueryEvent
 
 # Events that may wait for the reader before the agents are held back: some hundred kB.

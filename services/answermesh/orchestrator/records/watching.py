@@ -13,14 +13,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 from answermesh.errors import Failure, not_found
-from answermesh.orchestrator.events import heartbeat
-from answermesh.orchestrator.journal import Journal, QueryLog
-from answermesh.orchestrator.queries import FINAL
-from answermesh.orchestrator.signals import Signal, Signals, send
+from answermesh.orchestrator.records.events import heartbeat
+from answermesh.orchestrator.records.journal import Journal, QueryLog
+from answermesh.orchestrator.records.queries import FINAL
+from answermesh.orchestrator.records.signals import Signal, Signals, send
 from answermesh.store import Store, statements
 from answermesh.v1.query_pb2 import QueryEvent
 
-SQL = statements("answermesh.orchestrator", "queries")
+SQL = statements("answermesh.orchestrator.records", "queries")
 
 # Events read from the database at a time.
 PAGE = 256

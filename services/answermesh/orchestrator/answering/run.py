@@ -12,11 +12,11 @@ from functools import partial
 from typing import Protocol
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.events import EventLog
-from answermesh.orchestrator.leg import Leg
-from answermesh.orchestrator.link import Link
-from answermesh.orchestrator.plan import Step, Wiring
-from answermesh.orchestrator.recovery import Course
+from answermesh.orchestrator.answering.leg import Leg
+from answermesh.orchestrator.answering.plan import Step, Wiring
+from answermesh.orchestrator.answering.recovery import Course
+from answermesh.orchestrator.reaching.link import Link
+from answermesh.orchestrator.records.events import EventLog
 from answermesh.rpc.status import status_from
 from answermesh.v1.agent_service_pb2 import RunRequest
 from answermesh.v1.finding_pb2 import Finding

@@ -12,11 +12,11 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from answermesh.orchestrator.signals import Signal, send
+from answermesh.orchestrator.records.signals import Signal, send
 from answermesh.store import Record, Store, statements
 from answermesh.v1.query_pb2 import Query
 
-SQL = statements("answermesh.orchestrator", "leases")
+SQL = statements("answermesh.orchestrator.records", "leases")
 
 # How long an owner may be silent before its queries are taken over: a killed one is replaced within this and the
 # time between two looks (desk.LOOK_S), and one that is merely slow misses five renewals first.

@@ -9,7 +9,7 @@ from answermesh.orchestrator.conversation import resolved
 from answermesh.store import Store, statements
 from answermesh.v1.query_pb2 import Query
 
-SQL = statements("answermesh.orchestrator", "sessions")
+SQL = statements("answermesh.orchestrator.records", "sessions")
 
 
 class Sessions:

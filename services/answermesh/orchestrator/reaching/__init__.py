@@ -1,0 +1,1 @@
+"""How agents are reached: who they are, their replicas, and the streams on which they run."""
