@@ -27,6 +27,14 @@ def test_an_altered_number_or_name_is_named(claim: str, why: str) -> None:
     assert why in found.reason
 
 
+def test_another_quality_is_named_where_all_else_is_the_same() -> None:
+    found = veto("The sky is green.", "The sky is blue.")
+    assert found
+    assert found.reason == "the source says blue, the sentence says green"
+    assert not found.refutes, "it may be a word for the same"
+    assert veto("The sky is green in spring.", "The sky is blue.") is None
+
+
 @pytest.mark.parametrize(
     ("claim", "source"),
     [
@@ -38,6 +46,7 @@ def test_an_altered_number_or_name_is_named(claim: str, why: str) -> None:
         ("Walpole governed for two decades.", "Walpole was in office for 20 years."),
         ("The film came out in the 1960s.", "The film came out on 7 November 1963."),
         ("The quota is 2 GB.", "The quota is 2000 MB."),
+        ("Paris is a city.", "Paris is the city."),
     ],
 )
 def test_what_is_said_in_other_words_is_no_alteration(claim: str, source: str) -> None:

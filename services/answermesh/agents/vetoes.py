@@ -1,7 +1,9 @@
-"""What forbids to call a claim supported, whatever the models say: a number or a name that the source has otherwise.
+"""What forbids to call a claim supported, whatever the models say: a number, a name or a quality that the source has
+otherwise.
 
-Models read "built in 1887" and "built in 1889" as nearly the same, so this is compared one by one. A number that the
-source has no other number for, or a name that it says "he" for, forbids nothing by itself: that is weighed.
+Models read "built in 1887" and "built in 1889", or "is green" and "is blue", as nearly the same, so these are compared
+one by one. A number that the source has no other number for, or a name that it says "he" for, forbids nothing by
+itself: that is weighed.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from dataclasses import dataclass
 from answermesh.agents.comparison import Relation, at_least, compare, substitutions
 from answermesh.agents.facts import Part, Role, parts
 from answermesh.agents.naming import Name, names
-from answermesh.agents.words import content_stems, coverage, words
+from answermesh.agents.words import STOP_WORDS, content_stems, coverage, words
 
 # Share of a claim's other words from which a source speaks of the same thing, so that another name alters it.
 MUCH = 0.7
+_COPULAS = frozenset(["is", "are", "was", "were", "be", "been", "being"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ def veto(claim: str, source: str, context: str = "") -> Veto | None:
             return Veto(_told(mine, theirs))
     if other := other_number(claim, source):
         return Veto(_told(*other), refutes=True)
+    if qualities := other_quality(claim, source):
+        return Veto(f"the source says {qualities[1]}, the sentence says {qualities[0]}")
     if (name := other_name(claim, source)) and _same_but_for(name, claim, source):
         return Veto(f"the source does not speak of {name.text}")
     if (name := _unspoken(claim, f"{source} {context}")) and _same_but_for(name, claim, source):
@@ -68,6 +73,21 @@ def other_number(claim: str, source: str) -> tuple[Part, Part] | None:
             if other not in stated and _other_number(mine, theirs, claim_parts, source_parts):
                 return mine, theirs
     return None
+
+
+def other_quality(claim: str, source: str) -> tuple[str, str] | None:
+    """What the claim says a thing is, and what the source says it is, where they are the same but for that word.
+
+    It may be a word for the same, which nothing here can tell from another quality.
+    """
+    mine, theirs = ([word.text.casefold() for word in words(text)] for text in (claim, source))
+    if len(mine) != len(theirs):
+        return None
+    differing = [n for n, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other]
+    if len(differing) != 1 or not differing[0] or mine[differing[0] - 1] not in _COPULAS:
+        return None
+    pair = mine[differing[0]], theirs[differing[0]]
+    return None if STOP_WORDS.intersection(pair) else pair
 
 
 def other_name(claim: str, source: str) -> Name | None:
