@@ -11,5 +11,5 @@ from bench.gateway.soak import soak
 async def test_under_load_and_faults_no_healthy_call_fails_and_nothing_is_left_behind() -> None:
     figures, failures = await soak(9.0, idle=100)
     assert failures == []
-    assert figures["shaky_200"], "the shaky service never answered"
-    assert figures["shaky_503"], "the shaky service never failed"
+    assert figures.get("shaky_200"), "the shaky service never answered"
+    assert figures.keys() & {"shaky_503", "shaky_504", "shaky_cut"}, "the shaky service never failed"

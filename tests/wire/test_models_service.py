@@ -125,7 +125,7 @@ async def test_a_limit_that_is_passed_is_named(
 async def test_more_than_the_queue_holds_is_refused_with_a_time_and_the_rest_is_served(
     models: ModelServiceStub,
 ) -> None:
-    calls = [models.Embed(EmbedRequest(texts=["word " * 300] * 256), timeout=120) for _ in range(12)]
+    calls = [models.Embed(EmbedRequest(texts=["word " * 50] * 256), timeout=120) for _ in range(12)]
     outcomes = []
     try:
         for call in calls[::-1]:
@@ -138,7 +138,7 @@ async def test_more_than_the_queue_holds_is_refused_with_a_time_and_the_rest_is_
             call.cancel()
 
     assert outcomes
-    # What was cancelled was dropped: the next caller does not wait for 3000 long texts.
+    # What was cancelled was dropped: the next caller does not wait for 3000 texts.
     assert await embed(models, EmbedRequest.PURPOSE_DOCUMENT, "after")
 
 
