@@ -23,6 +23,8 @@ _MARKS = {
 }
 _UNCHECKED = ("–", "dim")
 _PENDING = ("…", "dim")
+# A short answer is shown from here on; below, it is more often wrong than right.
+_LIKELIER_THAN_NOT = 0.5
 _MEANINGS = {
     "✓": "a source states it",
     "✗": "a source states the contrary",
@@ -83,7 +85,7 @@ def _how(reading: Reading) -> list[Text]:
         if not conclusion.answered:
             lines.append(Text("The documents do not answer this.", style="yellow"))
         lines.append(Text(_origin(conclusion), style="dim"))
-        if is_set(conclusion.short_answer):
+        if is_set(conclusion.short_answer) and conclusion.short_answer.probability > _LIKELIER_THAN_NOT:
             short = conclusion.short_answer
             lines.append(Text(f"In short: {one_line(short.text)} ({short.probability:.2f})"))
     marks = dict.fromkeys(verdict_mark(line.verdict)[0] for line in reading.sentences.values())
