@@ -39,12 +39,16 @@ def _operations(url: str) -> list[Any]:
     return [operation for operation in (one.ok() for one in found) if not operation.path.startswith(_LEFT_OUT)]
 
 
+# What the service is asked for at most: bytes of padding, messages, milliseconds between them.
+_SPARED = {"pad": 1000, "count": 1000, "pauseMs": 5}
+
+
 def _spare(case: Any) -> None:
     """The service does what it is asked for, with gigabytes and without end if need be; the gateway would only wait."""
     for values in (case.query, case.path_parameters):
-        for name in ("pad", "count"):
+        for name, most in _SPARED.items():
             if str(values.get(name, "")).isdecimal():
-                values[name] = int(values[name]) % 1000
+                values[name] = int(values[name]) % most
 
 
 def _try(operation: Any, examples: int) -> None:
