@@ -40,7 +40,7 @@ def _operations(url: str) -> list[Any]:
 
 
 # What the service is asked for at most: bytes of padding, messages, milliseconds between them.
-_SPARED = {"pad": 1000, "count": 1000, "pauseMs": 5}
+_SPARED = {"pad": 1000, "upto": 1000, "pauseMs": 5}
 
 
 def _spare(case: Any) -> None:
