@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from answermesh.agents import checking
+from answermesh.agents.checking import check as checking
+from answermesh.agents.checking.traits import NAMES
 from answermesh.agents.sources import Sources
-from answermesh.agents.traits import NAMES
 from answermesh.v1.finding_pb2 import Passage, Span, Verdict
 from bench.embedded_models import EmbeddedModels
 from bench.logistic import Array, Fitted, fit

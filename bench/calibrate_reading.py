@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from answermesh.agents import answerable, reading
+from answermesh.agents.authoring import answerable, reading
+from answermesh.agents.authoring.spans import pieces
+from answermesh.agents.checking.traits import omissions
 from answermesh.agents.scoring import cosine
-from answermesh.agents.spans import pieces
-from answermesh.agents.traits import omissions
 from answermesh.evaluation.answers import exact_match, token_f1
 from answermesh.knowledge.sentences import split
 from bench.calibrate import auc

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from answermesh.agents import Run
-from answermesh.agents.service import serve_agent
+from answermesh.agents.serving.service import serve_agent
 from answermesh.v1.finding_pb2 import Finding, Note
 from answermesh.v1.mesh_pb2 import AgentCard
 

@@ -6,9 +6,9 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
 
-from answermesh.agents.run import checked
+from answermesh.agents.language.words import content_stems, coverage
+from answermesh.agents.serving.run import checked
 from answermesh.agents.sources import Sources
-from answermesh.agents.words import content_stems, coverage
 from answermesh.llm import Ledger
 from answermesh.v1.finding_pb2 import Finding, Passage, Sentence, Span
 from answermesh.v1.mesh_pb2 import AgentCard

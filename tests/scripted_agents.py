@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from answermesh.agents import Run
-from answermesh.agents.service import AgentService
+from answermesh.agents.serving.service import AgentService
 from answermesh.config import Settings
 from answermesh.orchestrator.service import mount
 from answermesh.rpc.channel import open_channel

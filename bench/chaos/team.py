@@ -12,7 +12,7 @@ import sys
 import uvloop
 
 from answermesh.agents import Run
-from answermesh.agents.service import mount_agent
+from answermesh.agents.serving.service import mount_agent
 from answermesh.config import Settings
 from answermesh.rpc.server import Server
 from answermesh.serve.stopping import stop_signals

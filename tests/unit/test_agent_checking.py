@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from answermesh.agents.checking import VETOED, check
+from answermesh.agents.checking.check import VETOED, check
+from answermesh.agents.checking.traits import NAMES, omissions
+from answermesh.agents.checking.weighing import weights
 from answermesh.agents.sources import Sources
-from answermesh.agents.traits import NAMES, omissions
-from answermesh.agents.weighing import weights
 from answermesh.evaluation.alterations import alterations
 from answermesh.v1.finding_pb2 import Verdict
 from tests.fake_run import WordScorer, passage

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answermesh.agents.comparison import Relation, compare, negation_differs, numbers_missing
+from answermesh.agents.language.comparison import Relation, compare, negation_differs, numbers_missing
 
 SOURCE = "The default heartbeat interval of an etcd member is 100 ms."
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from answermesh.agents.checking.judging import guarded
 from answermesh.agents.factcheck import Factcheck
-from answermesh.agents.judging import guarded
 from answermesh.v1.finding_pb2 import Verdict
 from tests.fake_run import FakeRun, WordScorer, passage, sentence
 

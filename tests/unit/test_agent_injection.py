@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from answermesh.agents.neutral import REMOVED, neutral
-from answermesh.agents.suspicion import suspect, suspects, without_suspects
+from answermesh.agents.authoring.writing import Writing
+from answermesh.agents.language.neutral import REMOVED, neutral
+from answermesh.agents.language.suspicion import suspect, suspects, without_suspects
 from answermesh.agents.synthesis import Synthesis
-from answermesh.agents.writing import Writing
 from answermesh.v1.finding_pb2 import Citation
 from tests.fake_run import FakeRun, WordScorer, passage, sources_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from answermesh.agents.outgoing import QUEUE_LIMIT, Outgoing
+from answermesh.agents.serving.outgoing import QUEUE_LIMIT, Outgoing
 from answermesh.v1.finding_pb2 import Finding, Note, TextDelta
 
 

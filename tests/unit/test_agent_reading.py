@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from answermesh.agents.asking import Asked, asking
-from answermesh.agents.reading import read
-from answermesh.agents.spans import Kind, pieces
+from answermesh.agents.authoring.reading import read
+from answermesh.agents.authoring.spans import Kind, pieces
+from answermesh.agents.language.asking import Asked, asking
 from answermesh.agents.synthesis import Synthesis
 from answermesh.v1.finding_pb2 import Conclusion
 from tests.fake_run import FakeRun, WordScorer, passage

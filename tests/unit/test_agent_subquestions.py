@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from answermesh.agents.subquestions import subquestions
+from answermesh.agents.language.subquestions import subquestions
 
 
 @pytest.mark.parametrize(

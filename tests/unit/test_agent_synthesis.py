@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from answermesh.agents.extractive import Scored, choose, joined, quotable
+from answermesh.agents.authoring.extractive import Scored, choose, joined, quotable
 from answermesh.agents.synthesis import Synthesis
 from answermesh.v1.finding_pb2 import Conclusion, Finding
 from tests.fake_run import FakeRun, WordScorer, passage, sources_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from answermesh.agents.naming import names
-from answermesh.agents.vetoes import veto
+from answermesh.agents.checking.vetoes import veto
+from answermesh.agents.language.naming import names
 
 SOURCE = "The Eiffel Tower in Paris was built by Gustave Eiffel in 1889 and is 330 metres tall."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answermesh.agents.writing import Writing, Written
+from answermesh.agents.authoring.writing import Writing, Written
 
 RAW = "Etcd uses Raft [1]. It keeps 3 copies. [2][1] See a[0] for more [1, 2]."
 SHOWN = "Etcd uses Raft. It keeps 3 copies. See a[0] for more."

@@ -14,9 +14,9 @@ import grpc
 import pytest
 
 from answermesh.agents import Run
-from answermesh.agents.outgoing import QUEUE_LIMIT
-from answermesh.agents.registration import keep_registered
-from answermesh.agents.service import mount_agent
+from answermesh.agents.serving.outgoing import QUEUE_LIMIT
+from answermesh.agents.serving.registration import keep_registered
+from answermesh.agents.serving.service import mount_agent
 from answermesh.config import Settings
 from answermesh.errors import Failure, Reason
 from answermesh.rpc.channel import open_channel

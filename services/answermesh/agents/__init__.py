@@ -6,7 +6,7 @@
             async for finding in run.findings:
                 await run.emit(Finding(note=…))
 
-The same agent is a Python object here, a gRPC service by `answermesh.agents.service`, and a gRPC peer to the
+The same agent is a Python object here, a gRPC service by `answermesh.agents.serving.service`, and a gRPC peer to the
 orchestrator.
 """
 

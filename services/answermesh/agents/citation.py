@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
-from answermesh.agents.checking import check
-from answermesh.agents.comparison import numbers_missing
+from answermesh.agents.checking.check import check
+from answermesh.agents.checking.vetoes import veto
 from answermesh.agents.ids import identifier
+from answermesh.agents.language.comparison import numbers_missing
 from answermesh.agents.models import open_llm
 from answermesh.agents.prompting import grounded
 from answermesh.agents.scoring import ModelScorer, Scorer
 from answermesh.agents.sources import Source, Sources
-from answermesh.agents.vetoes import veto
 from answermesh.config import Settings
 from answermesh.errors import Failure
 from answermesh.llm import LanguageModels

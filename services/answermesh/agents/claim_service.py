@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from answermesh.agents.checking import Check, check
-from answermesh.agents.judging import Judge
+from answermesh.agents.checking.check import Check, check
+from answermesh.agents.checking.judging import Judge
 from answermesh.agents.models import open_llm
 from answermesh.agents.scoring import ModelScorer, Scorer
 from answermesh.agents.sources import Sources

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
 from answermesh.agents.ids import identifier
+from answermesh.agents.language.subquestions import MAX_SUBQUESTIONS, subquestions
 from answermesh.agents.models import open_llm
 from answermesh.agents.prompting import prompt
-from answermesh.agents.subquestions import MAX_SUBQUESTIONS, subquestions
 from answermesh.config import Settings
 from answermesh.errors import Failure
 from answermesh.knowledge.entities import extract, salience

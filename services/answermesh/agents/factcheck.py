@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from answermesh.agents import Run
-from answermesh.agents.checking import Check, check
+from answermesh.agents.checking.check import Check, check
+from answermesh.agents.checking.judging import Judge
 from answermesh.agents.ids import identifier
-from answermesh.agents.judging import Judge
 from answermesh.agents.models import open_llm
 from answermesh.agents.scoring import ModelScorer, Scorer
 from answermesh.agents.sources import Sources

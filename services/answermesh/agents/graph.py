@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from answermesh.agents import Run
 from answermesh.agents.ids import identifier
+from answermesh.agents.language.words import STOP_WORDS
 from answermesh.agents.scoring import ModelScorer, Scorer
-from answermesh.agents.words import STOP_WORDS
 from answermesh.config import Settings
 from answermesh.knowledge.entities import keys
 from answermesh.rpc.channel import open_channel

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from answermesh.agents.suspicion import sentences as split_apart
-from answermesh.agents.suspicion import suspects
-from answermesh.agents.words import content_stems
+from answermesh.agents.language.suspicion import sentences as split_apart
+from answermesh.agents.language.suspicion import suspects
+from answermesh.agents.language.words import content_stems
 from answermesh.v1.finding_pb2 import Citation, Passage, Span
 
 _WHITE_SPACE = re.compile(r"\s+")

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
-from answermesh.agents.answerable import probability, signs
-from answermesh.agents.extractive import (
+from answermesh.agents.authoring.answerable import probability, signs
+from answermesh.agents.authoring.extractive import (
     Scored,
     choose,
     in_context,
@@ -24,15 +24,15 @@ from answermesh.agents.extractive import (
     short_answer,
     unanswered,
 )
-from answermesh.agents.gathering import Gathering
-from answermesh.agents.generative import generate
+from answermesh.agents.authoring.gathering import Gathering
+from answermesh.agents.authoring.generative import generate
+from answermesh.agents.checking.traits import omissions
 from answermesh.agents.ids import identifier
+from answermesh.agents.language.subquestions import subquestions
+from answermesh.agents.language.suspicion import suspects
 from answermesh.agents.models import open_llm
 from answermesh.agents.scoring import ModelScorer, Scorer, cosine
 from answermesh.agents.sources import Source
-from answermesh.agents.subquestions import subquestions
-from answermesh.agents.suspicion import suspects
-from answermesh.agents.traits import omissions
 from answermesh.config import Settings
 from answermesh.llm import LanguageModels
 from answermesh.rpc.channel import open_channel

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from answermesh.agents.facts import Role, parts
-from answermesh.agents.naming import names
+from answermesh.agents.language.facts import Role, parts
+from answermesh.agents.language.naming import names
 from answermesh.knowledge.sentences import split
 
 # Sentences that can be read, and long enough to state something.

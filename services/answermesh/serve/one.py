@@ -100,7 +100,7 @@ async def _serve(service: str, listen: str, settings: Settings, ready: Callable[
 
 def _mounted(service: str, server: Server, settings: Settings) -> AbstractAsyncContextManager[None]:
     if service in AGENTS:
-        from answermesh.agents.service import mount_agent
+        from answermesh.agents.serving.service import mount_agent
 
         return mount_agent(server, settings, service)
     if service == "knowledge" and settings.embedding:

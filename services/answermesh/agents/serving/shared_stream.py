@@ -14,7 +14,7 @@ from typing import Any
 from google.rpc.status_pb2 import Status
 
 from answermesh.agents import Agent
-from answermesh.agents.run import StreamRun, check_start
+from answermesh.agents.serving.run import StreamRun, check_start
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.rpc.deadline import fail_after
 from answermesh.rpc.edge import status_of

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from answermesh.agents.asking import Asking, asking
-from answermesh.agents.spans import Piece, pieces
-from answermesh.agents.words import STOP_WORDS, Word, content_stems, stem, words
+from answermesh.agents.authoring.spans import Piece, pieces
+from answermesh.agents.language.asking import Asking, asking
+from answermesh.agents.language.words import STOP_WORDS, Word, content_stems, stem, words
 
 # Sentences whose pieces compete.
 SENTENCES = 2

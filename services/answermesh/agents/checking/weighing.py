@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from answermesh.agents.traits import NAMES, Traits
+from answermesh.agents.checking.traits import NAMES, Traits
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
-from answermesh.agents.comparison import Comparison, Relation, compare, has_opposite
-from answermesh.agents.facts import Part, Role, parts
-from answermesh.agents.naming import Name, names
-from answermesh.agents.vetoes import other_name, other_number
-from answermesh.agents.words import STOP_WORDS, content_stems, coverage, words
+from answermesh.agents.checking.vetoes import other_name, other_number
+from answermesh.agents.language.comparison import Comparison, Relation, compare, has_opposite
+from answermesh.agents.language.facts import Part, Role, parts
+from answermesh.agents.language.naming import Name, names
+from answermesh.agents.language.words import STOP_WORDS, content_stems, coverage, words
 
 # Words of a claim that are left out one at a time, the longest ones: each costs an embedding of the whole claim.
 MAX_OMITTED = 12

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from answermesh.agents.ids import identifier
-from answermesh.agents.outgoing import Outgoing
+from answermesh.agents.serving.outgoing import Outgoing
 from answermesh.errors import Failure, Reason, invalid_field
 from answermesh.llm import Ledger
 from answermesh.v1.agent_service_pb2 import RunRequest

@@ -15,10 +15,10 @@ from dataclasses import astuple, dataclass, fields
 from functools import cache
 from importlib.resources import files
 
-from answermesh.agents.comparison import has_opposite, negation_differs
-from answermesh.agents.facts import Role, parts
-from answermesh.agents.naming import names
-from answermesh.agents.words import content_stems, coverage, words
+from answermesh.agents.language.comparison import has_opposite, negation_differs
+from answermesh.agents.language.facts import Role, parts
+from answermesh.agents.language.naming import names
+from answermesh.agents.language.words import content_stems, coverage, words
 
 _MANY = 3
 _MANY_WORDS = 6

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from answermesh.agents import Agent, own_stream
-from answermesh.agents.registration import keep_registered
-from answermesh.agents.shared_stream import SharedStream
+from answermesh.agents import Agent
+from answermesh.agents.serving import own_stream
+from answermesh.agents.serving.registration import keep_registered
+from answermesh.agents.serving.shared_stream import SharedStream
 from answermesh.config import Settings
 from answermesh.rpc.server import Server
 from answermesh.v1 import agent_service_pb2_grpc

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from answermesh.agents.comparison import Relation, at_least, compare, substitutions
-from answermesh.agents.facts import Part, Role, parts
-from answermesh.agents.naming import Name, names
-from answermesh.agents.words import STOP_WORDS, content_stems, coverage, words
+from answermesh.agents.language.comparison import Relation, at_least, compare, substitutions
+from answermesh.agents.language.facts import Part, Role, parts
+from answermesh.agents.language.naming import Name, names
+from answermesh.agents.language.words import STOP_WORDS, content_stems, coverage, words
 
 # Share of a claim's other words from which a source speaks of the same thing, so that another name alters it.
 MUCH = 0.7

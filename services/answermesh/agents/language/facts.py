@@ -9,7 +9,7 @@ import enum
 import re
 from dataclasses import dataclass, replace
 
-from answermesh.agents.words import STOP_WORDS, listed, stem, words
+from answermesh.agents.language.words import STOP_WORDS, listed, stem, words
 
 
 class Role(enum.Enum):

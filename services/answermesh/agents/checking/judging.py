@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from answermesh.agents.checking import Check
-from answermesh.agents.comparison import Relation, compare, negation_differs, numbers_missing
+from answermesh.agents.checking.check import Check
+from answermesh.agents.checking.vetoes import veto
+from answermesh.agents.language.comparison import Relation, compare, negation_differs, numbers_missing
 from answermesh.agents.models import Bill
 from answermesh.agents.prompting import grounded
-from answermesh.agents.vetoes import veto
 from answermesh.errors import Failure
 from answermesh.llm import LanguageModels, Ledger
 from answermesh.v1.finding_pb2 import Verdict

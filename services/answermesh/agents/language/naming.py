@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from answermesh.agents.facts import is_limit_or_negation
-from answermesh.agents.words import STOP_WORDS, Word, words
+from answermesh.agents.language.facts import is_limit_or_negation
+from answermesh.agents.language.words import STOP_WORDS, Word, words
 
 # Small words that a name may hold between its capitals.
 _JOINING = frozenset(["of", "the", "de", "la", "le", "du", "der", "den", "van", "von", "al", "el"])

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from answermesh.agents.comparison import Relation, compare
+from answermesh.agents.checking.traits import Traits, negative, omissions, traits
+from answermesh.agents.checking.vetoes import veto
+from answermesh.agents.checking.weighing import Odds, weights
+from answermesh.agents.language.comparison import Relation, compare
+from answermesh.agents.language.words import content_stems, coverage
 from answermesh.agents.scoring import Scorer, cosine
 from answermesh.agents.sources import Source, Sources
-from answermesh.agents.traits import Traits, negative, omissions, traits
-from answermesh.agents.vetoes import veto
-from answermesh.agents.weighing import Odds, weights
-from answermesh.agents.words import content_stems, coverage
 from answermesh.v1.finding_pb2 import Verdict
 
 # What checked, where no language model did.

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from answermesh.agents import Agent
-from answermesh.agents.outgoing import QUEUE_LIMIT
-from answermesh.agents.run import StreamRun, checked_start
+from answermesh.agents.serving.outgoing import QUEUE_LIMIT
+from answermesh.agents.serving.run import StreamRun, checked_start
 from answermesh.errors import invalid_field
 from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
 

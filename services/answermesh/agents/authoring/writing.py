@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from answermesh.agents.neutral import neutral, whole
+from answermesh.agents.language.neutral import neutral, whole
 from answermesh.knowledge.sentences import split
 
 NOT_FOUND = "NOT_FOUND"

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from answermesh.agents.facts import Part, Role, parts
-from answermesh.agents.naming import names
-from answermesh.agents.words import STOP_WORDS, Word, words
+from answermesh.agents.language.facts import Part, Role, parts
+from answermesh.agents.language.naming import names
+from answermesh.agents.language.words import STOP_WORDS, Word, words
 
 # Longest phrase, in words.
 MAX_WORDS = 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from answermesh.agents.words import STOP_WORDS, listed, words
+from answermesh.agents.language.words import STOP_WORDS, listed, words
 
 
 class Asked(enum.Enum):

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from answermesh.agents.reading import read
+from answermesh.agents.authoring.reading import read
+from answermesh.agents.language.suspicion import suspect
+from answermesh.agents.language.words import content_stems, similarity
 from answermesh.agents.sources import Source
-from answermesh.agents.suspicion import suspect
-from answermesh.agents.words import content_stems, similarity
 from answermesh.v1.finding_pb2 import Passage, Relation, ShortAnswer, Span
 
 # Logit from which a sentence answers beside the best one.

@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from answermesh.agents.facts import Part, Role, parts
-from answermesh.agents.words import listed
+from answermesh.agents.language.facts import Part, Role, parts
+from answermesh.agents.language.words import listed
 
 # Words that must match beside the point of difference, as a number and as a share of the claim's: below, two
 # statements are about different things, and a differing number means nothing.

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from answermesh.agents import Run
-from answermesh.agents.checking import check
-from answermesh.agents.extractive import unanswered
-from answermesh.agents.gathering import Gathering
+from answermesh.agents.authoring.extractive import unanswered
+from answermesh.agents.authoring.gathering import Gathering
+from answermesh.agents.authoring.writing import Writing, Written
+from answermesh.agents.checking.check import check
+from answermesh.agents.language.suspicion import without_suspects
 from answermesh.agents.models import Bill
 from answermesh.agents.prompting import grounded, prompt
 from answermesh.agents.scoring import Scorer
 from answermesh.agents.sources import Sources
-from answermesh.agents.suspicion import without_suspects
-from answermesh.agents.writing import Writing, Written
 from answermesh.errors import Failure, Reason
 from answermesh.knowledge.sentences import split
 from answermesh.llm import LanguageModels, Message
