@@ -1,6 +1,6 @@
 """Answered questions a second over the sample documents, without a language model: `make bench-answers`, JSON lines.
 
-    python -m bench.answers [--in-flight 1 4 16] [--seconds 10] [--durability durable ephemeral]
+    python -m bench.answers [--in-flight 1 4 16] [--seconds 10] [--durability durable ephemeral] [--agents apart packed]
 
 A mesh as `answermesh up` runs it, on a fresh data folder, with examples/documents imported. Each line has the rate, the
 time to the first text and to the last event, CPU of the mesh per answer and its memory. An answer that is not SUCCEEDED
@@ -17,7 +17,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ QUESTIONS = (
     "Which ports does etcd use?",
 )
 DEADLINE_S = 60.0
+# The agents in a process each, or all in one.
+LAYOUTS = {"apart": (), "packed": ("--pack", "all")}
 
 
 async def main() -> int:
@@ -54,34 +56,36 @@ async def main() -> int:
     parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--durability", nargs="+", choices=sorted(DURABILITIES), default=["durable", "ephemeral"])
+    parser.add_argument("--agents", nargs="+", choices=sorted(LAYOUTS), default=["apart", "packed"])
     options = parser.parse_args()
     errors = 0
-    with tempfile.TemporaryDirectory(prefix="answers-") as name:
-        async with _mesh(Path(name)) as (address, pid):
-            async with Client(address) as mesh:
-                files, _ = collect((DOCUMENTS,))
-                async for response in mesh.import_paths(files, base=DOCUMENTS):
-                    assert not response.error.message, response
-            async with open_channel(address) as channel:
-                stub = QueryServiceStub(channel)
-                # The first answers load what is loaded once.
-                await asyncio.gather(*(_ask(stub, question, "durable") for question in QUESTIONS))
-                for durability, in_flight in itertools.product(options.durability, options.in_flight):
-                    line = await _measured(stub, pid, durability, in_flight, options.seconds)
-                    print(json.dumps({"documents": len(files), **line}), flush=True)
-                    errors += line["errors"]
+    for agents in options.agents:
+        with tempfile.TemporaryDirectory(prefix="answers-") as name:
+            async with _mesh(Path(name), LAYOUTS[agents]) as (address, pid):
+                async with Client(address) as mesh:
+                    files, _ = collect((DOCUMENTS,))
+                    async for response in mesh.import_paths(files, base=DOCUMENTS):
+                        assert not response.error.message, response
+                async with open_channel(address) as channel:
+                    stub = QueryServiceStub(channel)
+                    # The first answers load what is loaded once.
+                    await asyncio.gather(*(_ask(stub, question, "durable") for question in QUESTIONS))
+                    for durability, in_flight in itertools.product(options.durability, options.in_flight):
+                        line = await _measured(stub, pid, durability, in_flight, options.seconds)
+                        print(json.dumps({"documents": len(files), "agents": agents, **line}), flush=True)
+                        errors += line["errors"]
     return 1 if errors else 0
 
 
 @asynccontextmanager
-async def _mesh(folder: Path) -> AsyncIterator[tuple[str, int]]:
+async def _mesh(folder: Path, layout: Sequence[str]) -> AsyncIterator[tuple[str, int]]:
     ready = folder / "ready.json"
     command = ["-m", "answermesh.cli.main", "up", "--data", str(folder / "data"), "--ready-file", str(ready)]
     environ = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "ANSWERMESH_CONFIG")}
     environ["XDG_RUNTIME_DIR"] = str(folder)
     async with Processes() as processes:
         addresses = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
-        await processes.start(*command, *addresses, environ=environ, ready=ready)
+        await processes.start(*command, *addresses, *layout, environ=environ, ready=ready)
         yield json.loads(ready.read_text())["grpc"], processes.pids[0]
 
 

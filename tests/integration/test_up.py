@@ -17,6 +17,7 @@ import pytest
 
 from answermesh.client import Client
 from answermesh.client.members import chosen
+from answermesh.config import AGENTS
 from answermesh.errors import Failure
 from answermesh.typed.answermesh import v1
 from tests.mesh_process import pids_of
@@ -103,6 +104,21 @@ async def until_answered(address: str, question: str) -> v1.Query:
             if query.state == v1.QueryState.STATE_SUCCEEDED and query.answer.answered:
                 return query
             await asyncio.sleep(0.1)
+
+
+async def test_agents_that_share_a_process_answer_and_come_back_together(tmp_path: Path) -> None:
+    question = "What happens when a leader fails?"
+    async with running(tmp_path, "--pack", "all") as started:
+        async with Client(started.address) as mesh:
+            await import_text(mesh, tmp_path)
+            query = await answer_of(mesh, question)
+        assert query.state == v1.QueryState.STATE_SUCCEEDED
+        assert query.answer.sentences[0].citations
+        children = started.children()
+        assert len(children) == 6, children
+        os.kill(children[",".join(AGENTS)], signal.SIGKILL)
+        await until_answered(started.address, question)
+        assert await started.stop() == 0
 
 
 async def test_a_mesh_answers_heals_keeps_what_it_has_and_stops_without_a_trace(tmp_path: Path) -> None:

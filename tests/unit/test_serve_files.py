@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from answermesh.cli.serve import serve
 from answermesh.cli.up import up
 from answermesh.config import AGENTS
 from answermesh.errors import Failure, Reason
@@ -127,3 +128,47 @@ def test_what_is_no_number_of_replicas_is_refused(text: str) -> None:
     ended = CliRunner().invoke(up, ["--replicas", text])
     assert ended.exit_code != 0
     assert "--replicas" in ended.output
+
+
+def test_agents_of_a_pack_share_a_process_and_keep_their_addresses(tmp_path: Path) -> None:
+    packs = (("entities", "graph"), ("citation", "factcheck"))
+    groups = layout.services(tmp_path, "127.0.0.1:1", ("127.0.0.1:2",), packs=packs)
+    services = {one.name: one for group in groups for one in group}
+    assert not {"entities", "graph", "citation", "factcheck"} & services.keys()
+    assert services["pack"].kind == "entities,graph"
+    assert services["pack-2"].kind == "citation,factcheck"
+    places = zip(services["pack"].listen.split(","), services["pack"].other.split(","), strict=True)
+    for agent, addresses in zip(packs[0], places, strict=True):
+        assert split_targets(layout.environ(tmp_path, {})[f"ANSWERMESH_TARGET_{agent.upper()}"]) == list(addresses)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--pack", "nobody"],
+        ["--pack", "entities,graph", "--pack", "graph"],
+        ["--pack", "all", "--replicas", "graph=2"],
+        ["--pack", ""],
+    ],
+)
+def test_what_is_no_pack_of_agents_is_refused(options: list[str]) -> None:
+    ended = CliRunner().invoke(up, options)
+    assert ended.exit_code != 0
+    assert "--pack" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("service", "listen", "field"),
+    [
+        ("nobody", "127.0.0.1:0", "SERVICE"),
+        ("graph,models", "127.0.0.1:0,127.0.0.1:0", "SERVICE"),
+        ("graph,graph", "127.0.0.1:0,127.0.0.1:0", "SERVICE"),
+        ("graph,entities", "127.0.0.1:0", "--listen"),
+    ],
+)
+def test_one_process_serves_agents_that_each_have_an_address_or_is_refused(
+    service: str, listen: str, field: str
+) -> None:
+    ended = CliRunner().invoke(serve, [service, "--listen", listen])
+    assert ended.exit_code != 0
+    assert field in ended.output

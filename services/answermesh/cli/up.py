@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     help="Run several processes of an agent, which share its runs; repeatable, up to 16 each.",
 )
 @click.option(
+    "--pack",
+    multiple=True,
+    metavar="AGENT,AGENT…",
+    help="Run these agents in one process, or with `all` every one: less memory, but one core for them; repeatable.",
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path, dir_okay=False), help='Gets {"http": …, "grpc": …} when ready.'
 )
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file of settings.")
@@ -45,6 +52,7 @@ def up(
     grpc: str,
     orchestrators: int,
     replicas: tuple[str, ...],
+    pack: tuple[str, ...],
     ready_file: Path | None,
     config: Path | None,
     local_llm: bool,
@@ -59,6 +67,7 @@ def up(
     Examples:
       answermesh up
       answermesh up --orchestrators 2 --replicas synthesis=2
+      answermesh up --pack entities,retrieval,graph --pack citation,factcheck
       answermesh up --data ./mesh --http 127.0.0.1:0 --grpc 127.0.0.1:0 --ready-file mesh.json
     """
     import asyncio
@@ -72,6 +81,7 @@ def up(
         plan = replace(
             plan_of(data, http, grpc, ready_file, config, orchestrators), replicas=dict(map(_replicas, replicas))
         )
+        plan = replace(plan, packs=_packs(pack, plan.replicas))
         if local_llm or gguf:
             plan = replace(plan, gguf=model_of(plan.settings, gguf))
         with Console() as listener:
@@ -114,3 +124,21 @@ def _replicas(text: str) -> tuple[str, int]:
     if not count.isdecimal() or not 1 <= int(count) <= 16:
         raise invalid_field("--replicas", f"{text!r} must end with a number, 1 to 16; write for example {agent}=2.")
     return agent, int(count)
+
+
+def _packs(texts: tuple[str, ...], replicas: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    """Which agents share a process. Raises Failure(INVALID_FIELD)."""
+    from answermesh.config import AGENTS
+
+    packs = tuple(AGENTS if text == "all" else tuple(text.split(",")) for text in texts)
+    named = [agent for pack in packs for agent in pack]
+    for agent in named:
+        if agent not in AGENTS:
+            raise invalid_field(
+                "--pack", f"{agent!r} is none of {', '.join(AGENTS)}; write for example entities,graph."
+            )
+        if named.count(agent) > 1:
+            raise invalid_field("--pack", f"names {agent} twice; an agent runs in one place, or has --replicas.")
+        if agent in replicas:
+            raise invalid_field("--pack", f"{agent} has --replicas, which are processes of their own; leave one out.")
+    return packs

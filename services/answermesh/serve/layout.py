@@ -21,7 +21,8 @@ class Service:
     """One process."""
 
     name: str
-    # Where it listens: a Unix socket of the run folder, or HOST:PORT for those that the world may reach.
+    # Where it listens: a Unix socket of the run folder, or HOST:PORT for those that the world may reach. Agents that
+    # share a process listen at an address each, with commas between.
     listen: str
     # What must be known before it starts.
     needs: tuple[str, ...] = ()
@@ -41,6 +42,10 @@ def several(kind: str, count: int) -> tuple[str, ...]:
     return (kind, *(f"{kind}-{number}" for number in range(2, count + 1)))
 
 
+def _packs(count: int) -> tuple[str, ...]:
+    return several("pack", count)[:count]
+
+
 def orchestrators(count: int) -> tuple[str, ...]:
     """The names of so many orchestrators."""
     return several(ORCHESTRATOR, count)
@@ -52,20 +57,26 @@ def services(
     grpc: Sequence[str],
     agents_need: tuple[str, ...] = (),
     replicas: Mapping[str, int] = MappingProxyType({}),
+    packs: Sequence[Sequence[str]] = (),
 ) -> tuple[tuple[Service, ...], ...]:
     """All services, in the order of their start; those of one group are stopped together, the last group first.
 
-    There is one orchestrator for each address in `grpc`, and one process of an agent but for those in `replicas`.
+    There is one orchestrator for each address in `grpc`, and one process of an agent but for those in `replicas`. The
+    agents of a pack share one process.
     """
     named = dict(zip(orchestrators(len(grpc)), grpc, strict=True))
     return (
         # The slowest to start comes first.
         (_private(run_dir, "models"),),
         (_private(run_dir, "knowledge", (DATABASE,)),),
-        tuple(
-            _private(run_dir, name, agents_need, agent)
-            for agent in AGENTS
-            for name in several(agent, replicas.get(agent, 1))
+        (
+            *(
+                _private(run_dir, name, agents_need, agent)
+                for agent in AGENTS
+                if not any(agent in pack for pack in packs)
+                for name in several(agent, replicas.get(agent, 1))
+            ),
+            *(_packed(run_dir, name, agents_need, pack) for name, pack in zip(_packs(len(packs)), packs, strict=True)),
         ),
         tuple(Service(name, listen, (DATABASE,), kind=ORCHESTRATOR) for name, listen in named.items()),
         (Service("gateway", http, tuple(named), held=True),),
@@ -93,6 +104,12 @@ def environ(
 def _private(run_dir: Path, name: str, needs: tuple[str, ...] = (), kind: str = "") -> Service:
     first, other = _sockets(run_dir, name)
     return Service(name, first, needs, kind=kind, other=other)
+
+
+def _packed(run_dir: Path, name: str, needs: tuple[str, ...], agents: Sequence[str]) -> Service:
+    """Agents in one process, each with the addresses that it would have alone: who calls sees no difference."""
+    first, other = (",".join(sockets) for sockets in zip(*(_sockets(run_dir, agent) for agent in agents), strict=True))
+    return Service(name, first, needs, kind=",".join(agents), other=other)
 
 
 def _sockets(run_dir: Path, name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""One service in this process, from its start to SIGTERM."""
+"""One service in this process, or several agents, from its start to SIGTERM."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def serve_one(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; the second signal ends the process at once.
 
-    When the service is ready, {"address": …} is written to `ready_file`, and the address alone to `ready_fd`.
-    `listen_fd` is a socket that the parent holds, for the gateway.
+    `service` may name several agents with commas between, `listen` then an address for each. When all is ready,
+    {"address": …} is written to `ready_file`, and the address alone to `ready_fd`. `listen_fd` is a socket that the
+    parent holds, for the gateway.
     Raises Failure where it cannot be started.
     """
     told = ready_teller(service, ready_file, ready_fd)
@@ -49,7 +50,7 @@ def serve_one(
         case local_llm.SERVICE:
             serving = local_llm.serve_llm(listen, local_llm.model_of(settings, gguf), told)
         case _:
-            serving = _serve(service, listen, settings, told)
+            serving = _serve(service.split(","), listen.split(","), settings, told)
     run_to_end(service, serving)
 
 
@@ -85,17 +86,23 @@ def run_to_end(service: str, serving: Coroutine[None, None, None]) -> None:
     _log.info("%s has stopped", service)
 
 
-async def _serve(service: str, listen: str, settings: Settings, ready: Callable[[str], None]) -> None:
+async def _serve(
+    services: Sequence[str], listen: Sequence[str], settings: Settings, ready: Callable[[str], None]
+) -> None:
     from answermesh.rpc.server import Server
 
     with stop_signals() as stop:
-        server = Server(listen, tenant=settings.tenant)
-        async with _mounted(service, server, settings):
-            ready(await server.start())
+        servers = [Server(address, tenant=settings.tenant) for address in listen]
+        async with AsyncExitStack() as stack:
+            for service, server in zip(services, servers, strict=True):
+                await stack.enter_async_context(_mounted(service, server, settings))
             try:
+                ready(",".join([await server.start() for server in servers]))
                 await stop.wait()
             finally:
-                await server.drain()
+                async with asyncio.TaskGroup() as draining:
+                    for server in servers:
+                        draining.create_task(server.drain())
 
 
 def _mounted(service: str, server: Server, settings: Settings) -> AbstractAsyncContextManager[None]:

@@ -40,6 +40,8 @@ class Plan:
     gguf: Path | None = None
     # Processes of each agent that has more than one.
     replicas: Mapping[str, int] = field(default_factory=dict)
+    # Agents that share a process.
+    packs: tuple[tuple[str, ...], ...] = ()
 
 
 class Listener:
@@ -98,7 +100,7 @@ async def _run(plan: Plan, run_dir: Path, listener: Listener, started_s: float) 
                         group.create_task(_settings(plan, run_dir, supervisor)),
                     ]
                 )
-            services = layout.services(run_dir, plan.http, plan.grpc, agents_need, plan.replicas)
+            services = layout.services(run_dir, plan.http, plan.grpc, agents_need, plan.replicas, plan.packs)
             started += [[group.create_task(supervisor.keep(service)) for service in some] for some in services]
             try:
                 http = await supervisor.address("gateway")
