@@ -140,6 +140,8 @@ class FakeMesh(
         self.address = ""
         self.told = events()
         self.failure: Failure | None = None
+        # How many calls fail so; None: all.
+        self.fails: int | None = None
         # Ask tells all but the last event, and then waits for ever.
         self.hangs = False
         # Watches break off after so many events each, as often as the list says.
@@ -161,7 +163,9 @@ class FakeMesh(
         )
 
     def _fail(self) -> None:
-        if self.failure is not None:
+        if self.failure is not None and self.fails != 0:
+            if self.fails is not None:
+                self.fails -= 1
             raise self.failure
 
     async def Ask(self, request: Any, context: Any) -> AsyncIterator[AskResponse]:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from grpclib.protocol import Connection
 
-from answermesh.client import Client
+from answermesh.client import Client, patience
 from answermesh.client.faults import translated
 from answermesh.client.members import chosen
 from answermesh.errors import Failure, Field, Reason
@@ -115,6 +115,29 @@ async def test_a_watch_that_breaks_is_resumed_after_the_last_event_seen(mesh: Fa
     events = [event async for event in client.watch(NAME)]
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert mesh.watched_after == [0, 3, 5]
+
+
+async def test_a_watch_comes_back_to_a_mesh_that_is_away_though_it_has_seen_nothing(
+    mesh: FakeMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PAUSES_S", (0.001,))
+    mesh.failure = Failure(Reason.DATABASE_UNAVAILABLE, "Away.")
+    mesh.fails = 50
+    async with Client(mesh.address) as client:
+        events = [event async for event in client.watch(NAME)]
+    assert chosen(events[-1], "event")[1].answer.text == TEXT
+    assert mesh.fails == 0
+
+
+async def test_a_watch_bears_a_mesh_with_too_much_to_do_and_a_question_is_refused_by_it(
+    mesh: FakeMesh, client: Client
+) -> None:
+    mesh.failure = Failure(Reason.OVERLOADED, "Too much.", retry_after_s=1.0)
+    mesh.fails = 2
+    with pytest.raises(Failure, match="Too much"):
+        await anext(client.ask("How?"))
+    events = [event async for event in client.watch(NAME)]
+    assert chosen(events[-1], "event")[1].answer.text == TEXT
 
 
 async def test_a_watch_of_nothing_fails_at_once(mesh: FakeMesh, client: Client) -> None:

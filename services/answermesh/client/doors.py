@@ -43,6 +43,8 @@ class Doors:
     def __init__(self, addresses: str, timeout_s: float) -> None:
         self._doors = [Door(address.strip(), timeout_s) for address in addresses.split(",")]
         self._used = 0
+        # Whether any of them ever answered.
+        self.reached = False
 
     @property
     def now(self) -> Door:

@@ -19,6 +19,7 @@ from typing import Protocol, Self, TypeVar
 
 from answermesh.client.doors import Door, Doors
 from answermesh.client.faults import never_arrived, translated
+from answermesh.client.patience import Patience
 from answermesh.client.streams import Response, is_a, read, resumed
 from answermesh.client.uploads import Uploads, requests_of
 from answermesh.errors import Failure, Reason
@@ -84,7 +85,8 @@ class Client:
     ) -> AsyncGenerator[v1.QueryEvent, None]:
         """Answer a question while listening; closing the generator stops all work for it. Heartbeats are left out.
 
-        A broken stream is resumed where it broke, as by `watch`.
+        A broken stream is resumed where it broke, as by `watch`; a question that is not accepted within seconds is
+        given up.
         """
         request = v1.AskRequest(
             question, plan, documents=list(documents), linger=_LINGER, min_confidence=min_confidence
@@ -97,12 +99,14 @@ class Client:
             request.timeout = timedelta(seconds=timeout_s)
         limit_s = (_QUERY_LIMIT_S if timeout_s is None else timeout_s) + _MARGIN_S
         name, ended = "", False
+        now_s = asyncio.get_running_loop().time()
+        patience = Patience(now_s, accepted=False, deadline_s=None if timeout_s is None else now_s + timeout_s)
 
         def opened(door: Door, after: int) -> AsyncIterator[Response]:
             return _watched(door, name, after) if name else door.queries.ask(request, timeout=limit_s)
 
         try:
-            async with aclosing(resumed(self._doors, opened, 0)) as events:
+            async with aclosing(resumed(self._doors, opened, 0, patience)) as events:
                 async for event in events:
                     name, ended = event.query, is_a(event, "query_ended")
                     yield event
@@ -116,11 +120,12 @@ class Client:
     async def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[v1.QueryEvent, None]:
         """All events of a query after `after_sequence`, each once and in order, to the last one.
 
-        A broken stream is resumed where it broke; Failure only when about a minute of that brought nothing.
+        A broken stream is resumed where it broke; Failure only when two minutes of that brought no sign of life.
         Closing the generator leaves the query running. Heartbeats are left out.
         """
+        patience = Patience(asyncio.get_running_loop().time(), accepted=True)
         async with aclosing(
-            resumed(self._doors, lambda door, after: _watched(door, name, after), after_sequence)
+            resumed(self._doors, lambda door, after: _watched(door, name, after), after_sequence, patience)
         ) as events:
             async for event in events:
                 yield event
@@ -284,7 +289,9 @@ class Client:
             door = self._doors.now
             try:
                 with translated(door.address):
-                    return await call(door)
+                    came = await call(door)
+                self._doors.reached = True
+                return came
             except Failure as failure:
                 self._doors.leave(door, failure)
                 # What may have been done is said again only where that changes nothing.

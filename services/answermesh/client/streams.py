@@ -10,19 +10,13 @@ from typing import Protocol, TypeVar
 from answermesh.client.doors import Door, Doors
 from answermesh.client.faults import never_arrived, translated
 from answermesh.client.members import chosen
+from answermesh.client.patience import Patience
 from answermesh.errors import Failure, Reason
 from answermesh.typed.answermesh import v1
 
-# The mesh sends a heartbeat every second; an orchestrator that is silent for longer hangs, and another goes on. To be
-# wrong costs no more than coming back, after twice the time.
-_SILENCE_LIMIT_S = 2.25
-# A question is accepted within milliseconds; one that was not is asked again, which costs more.
-_ACCEPT_LIMIT_S = 5.0
-# A broken stream is resumed at these intervals; after so many without an event it is given up. A stream that never
-# brought one is given up sooner: its caller may not have to wait.
-_RESUME_DELAYS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, *(5.0 for _ in range(10)))
-_OPEN_ATTEMPTS = 6
+# What another attempt may mend; the second only where a query waits that is known to the mesh.
 _RESUMABLE = {Reason.SERVICE_UNAVAILABLE, Reason.DATABASE_UNAVAILABLE, Reason.SLOW_READER, Reason.DEADLINE_EXCEEDED}
+_RESUMABLE_LATER = {*_RESUMABLE, Reason.OVERLOADED}
 
 _T = TypeVar("_T")
 
@@ -37,24 +31,26 @@ class Response(Protocol):
 Opener = Callable[[Door, int], AsyncIterator[Response]]
 
 
-async def resumed(doors: Doors, opened: Opener, after_sequence: int) -> AsyncGenerator[v1.QueryEvent, None]:
+async def resumed(
+    doors: Doors, opened: Opener, after_sequence: int, patience: Patience
+) -> AsyncGenerator[v1.QueryEvent, None]:
     """Events to the query's last, each once and in order, without heartbeats, over as many streams as it takes.
 
-    Raises Failure at once where that would not help, or where nobody was ever reached; else when about a minute
-    brought nothing.
+    Raises Failure at once where that would not help, or where nobody was ever reached; else when `patience` ends.
     """
-    failures, seen = 0, False
+    now_s = asyncio.get_running_loop().time
+    failures = 0
     while True:
         door = doors.now
-        longer = 2 ** min(failures, 3)
-        first_s = (_SILENCE_LIMIT_S if seen or after_sequence else _ACCEPT_LIMIT_S) * longer
-        stream = read(opened(door, after_sequence), door.address, _SILENCE_LIMIT_S * longer, first_limit_s=first_s)
+        stream = read(opened(door, after_sequence), door.address, patience.silence_s, first_limit_s=patience.first_s)
         broken = Failure(Reason.SERVICE_UNAVAILABLE, "The events end early; watch the query again later.")
         try:
             async with aclosing(stream) as responses:
                 async for response in responses:
                     event = response.event
-                    failures, seen = 0, True
+                    failures = 0
+                    doors.reached = True
+                    patience.heard(now_s())
                     if is_a(event, "heartbeat") or event.sequence <= after_sequence:
                         continue
                     after_sequence = event.sequence
@@ -62,18 +58,20 @@ async def resumed(doors: Doors, opened: Opener, after_sequence: int) -> AsyncGen
                     if is_a(event, "query_ended"):
                         return
         except Failure as failure:
-            if failure.reason not in _RESUMABLE:
+            if failure.reason not in (_RESUMABLE_LATER if patience.accepted else _RESUMABLE):
                 raise
             broken = failure
         # Somewhere else, what hangs here may be answered; what it still says on this connection is not waited for.
-        if isinstance(broken.__cause__, TimeoutError):
+        silent = isinstance(broken.__cause__, TimeoutError)
+        if silent:
             door.channel.close()
         doors.leave(door, broken)
         failures += 1
-        nobody = not seen and never_arrived(broken) and failures >= doors.count
-        if nobody or failures > (len(_RESUME_DELAYS_S) if seen or after_sequence else _OPEN_ATTEMPTS):
+        pause_s = patience.broke(now_s(), silent=silent)
+        nobody = not doors.reached and never_arrived(broken) and failures >= doors.count
+        if nobody or pause_s is None:
             raise broken
-        await asyncio.sleep(_RESUME_DELAYS_S[failures - 1])
+        await asyncio.sleep(pause_s)
 
 
 async def read(
