@@ -49,6 +49,7 @@ async def chaos(folder: Path, seed: int, seconds: float, *, small: bool = False)
         "seconds": seconds,
         "queries": len(notes.asked),
         "readings": len(notes.readings),
+        "slowest_s": round(max((reading.took_s for reading in notes.readings), default=0.0), 1),
         "events": sum(len(reading.events) for reading in notes.readings),
         "states": {name.removeprefix("STATE_"): count for name, count in states.items()},
         "failures": dict(_causes(history).most_common(8)),

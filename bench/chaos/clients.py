@@ -16,13 +16,14 @@ import httpx2 as httpx
 from google.protobuf import json_format
 
 from answermesh.client import Client
+from answermesh.client.patience import GRACE_S
 from answermesh.errors import Failure
 from answermesh.v1.query_pb2 import QueryEvent
 from bench.chaos.history import Reading
 from bench.chaos.world import World
 
-# An answer takes about a second; one that is hurt again and again takes some more.
-_PATIENCE_S = 90.0
+# What is promised: a query ends by its plan's 60 s, and a reader comes back for two minutes (client.patience).
+_PATIENCE_S = 60.0 + GRACE_S
 # What an EventSource waits before it comes back, and how long it bears silence: a heartbeat comes every second.
 _RETRY_S = 0.3
 _SILENCE_S = 4.0
@@ -57,6 +58,7 @@ async def asks(world: World, notes: Notes, seed: int, until_s: float) -> None:
     addresses = world.grpc[:] if seed % 2 else world.grpc[::-1]
     async with Client(",".join(addresses)) as client:
         while time.monotonic() < until_s:
+            began_s = time.monotonic()
             question, leaves_after = notes.question(), chance.randrange(30) if chance.random() < _LEAVES else None
             reading = Reading("asking client", "")
             try:
@@ -74,6 +76,7 @@ async def asks(world: World, notes: Notes, seed: int, until_s: float) -> None:
                 if not reading.query:
                     notes.refused[type(error).__name__ if isinstance(error, TimeoutError) else str(error)[:80]] += 1
                     await asyncio.sleep(0.2)
+            reading.took_s = time.monotonic() - began_s
 
 
 async def watches(world: World, notes: Notes, seed: int, until_s: float) -> None:
@@ -104,12 +107,14 @@ async def _created(client: Client, question: str, notes: Notes) -> str:
 
 
 async def _watch(client: Client, reading: Reading) -> None:
+    began_s = time.monotonic()
     try:
         async with asyncio.timeout(_PATIENCE_S), aclosing(client.watch(reading.query)) as events:
             async for event in events:
                 reading.events.append(QueryEvent.FromString(bytes(event)))
     except (Failure, TimeoutError) as error:
         reading.error = repr(error)
+    reading.took_s = time.monotonic() - began_s
 
 
 async def browses(world: World, notes: Notes, seed: int, until_s: float) -> None:
@@ -129,12 +134,13 @@ async def browses(world: World, notes: Notes, seed: int, until_s: float) -> None
                 notes.refused["HTTP"] += 1
                 continue
             notes.asked[query] = question
-            reading = notes.reading("browser", query)
+            reading, began_s = notes.reading("browser", query), time.monotonic()
             try:
                 async with asyncio.timeout(_PATIENCE_S):
                     await _follow(http, reading)
             except TimeoutError as error:
                 reading.error = repr(error)
+            reading.took_s = time.monotonic() - began_s
 
 
 async def _follow(http: httpx.AsyncClient, reading: Reading) -> None:

@@ -18,6 +18,7 @@ class Reading:
     # How the reader ended: whole, by its own will, or with the error that it was left with.
     left: bool = False
     error: str = ""
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

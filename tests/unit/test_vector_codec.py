@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,3 +33,8 @@ def test_the_decoded_array_belongs_to_the_caller() -> None:
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="one axis"):
         encode(np.zeros(shape, dtype=np.float32))
+
+
+def test_who_has_no_vectors_does_not_load_numpy() -> None:
+    looked = "import sys, answermesh.orchestrator.service; print('numpy' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", looked], text=True).strip() == "False"

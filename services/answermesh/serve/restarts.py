@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# A crash costs its callers the first wait; a process that cannot run costs one start per last wait.
+# A crash costs its callers the first wait; a process that cannot run costs one start, about a second of a processor,
+# per last wait. That is short, since callers wait through it (client.patience, gRPC's reconnects within 2 s): whoever
+# kills a service again and again shall not get it held down by us as well.
 FIRST_WAIT_S = 0.1
-LONGEST_WAIT_S = 30.0
+LONGEST_WAIT_S = 5.0
 # A process that lived as long is taken for healthy: its next death is a first one.
-HEALTHY_AFTER_S = 60.0
+HEALTHY_AFTER_S = 20.0
 # While the mesh starts, nobody waits for a process that dies again and again.
 STARTS_BEFORE_READY = 3
 

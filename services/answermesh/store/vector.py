@@ -1,5 +1,7 @@
 """pgvector's `vector`, in its binary form: numpy arrays or lists of floats go in, numpy float32 arrays come out.
 
+numpy is loaded with the first vector: an orchestrator has none, and would be half as long again in starting.
+
 The form is that of pgvector's vector_send: two 16-bit integers, the dimension and zero, then big-endian float32 values.
 """
 
@@ -7,10 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import asyncpg
-import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _HEADER = struct.Struct(">HH")
 # pgvector's VECTOR_MAX_DIM.
@@ -24,6 +29,8 @@ def encode(value: NDArray[np.float32] | Sequence[float] | bytes) -> bytes:
     list for further axes of the outer one.
     Raises ValueError unless it has one axis and 1 to 16000 values; Postgres itself refuses NaN and infinity.
     """
+    import numpy as np
+
     if isinstance(value, bytes):
         return value
     values = np.asarray(value, dtype=">f4")
@@ -34,6 +41,8 @@ def encode(value: NDArray[np.float32] | Sequence[float] | bytes) -> bytes:
 
 def decode(wire: bytes) -> NDArray[np.float32]:
     """The vector of a wire form, a float32 array that the caller owns."""
+    import numpy as np
+
     return np.frombuffer(wire, dtype=">f4", offset=_HEADER.size).astype(np.float32)
 
 
