@@ -152,7 +152,7 @@ def written(fitted: Fitted, header: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-HEADER = """# Weights of the check of claims: what turns traits (agents/traits.py) into calibrated probabilities.
+HEADER = """# Weights of the check of claims: what turns its traits (agents/checking/traits.py) into probabilities.
 #
 # Made by `python -m bench.calibrate`; do not edit. Fitted on SciFact's training claims (CC BY 4.0) and on half of the
 # pages of FM2's dev claims (Apache-2.0; text of Wikipedia, CC BY-SA): {fitted} claims. No text of them is kept here.

@@ -85,7 +85,7 @@ def test_headings_code_and_questions_are_no_answers() -> None:
 def test_a_sentence_that_leans_on_the_one_before_brings_it_along() -> None:
     sources = sources_of(passage("A learner is a new kind of member. It cannot vote in any election.")).sentences()
     places = {(source.passage.name, source.index): source for source in sources}
-    chosen = choose([Scored(sources[0], -3.0), Scored(sources[1], 5.0)], places)
+    chosen = choose("Who votes?", [Scored(sources[0], -3.0), Scored(sources[1], 5.0)], places)
     assert [source.index for source in chosen] == [0, 1]
 
 
@@ -93,7 +93,18 @@ def test_sentences_that_say_the_same_are_told_once() -> None:
     one, other = sources_of(
         passage("The default quota of etcd is 2 GB."), passage("The default quota of etcd is 2 GB now.", name="b")
     ).sentences()
-    assert choose([Scored(one, 5.0), Scored(other, 4.9)], {}) == [one]
+    assert choose("What is the quota?", [Scored(one, 5.0), Scored(other, 4.9)], {}) == [one]
+
+
+def test_a_sentence_about_something_that_is_only_alike_is_not_told() -> None:
+    question = "Which band from Aarhus released a live album?"
+    right, alike, more = sources_of(
+        passage("Fen is a band from Aarhus.", name="a"),
+        passage("Moor is a band from another place.", name="b"),
+        passage("A live album of the band came out in May.", name="c"),
+    ).sentences()
+    chosen = choose(question, [Scored(right, 5.0), Scored(alike, 4.9), Scored(more, 4.8)], {})
+    assert chosen == [right, more]
 
 
 def test_sentences_without_an_end_stand_on_lines_of_their_own() -> None:

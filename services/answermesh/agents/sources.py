@@ -12,6 +12,7 @@ from functools import cached_property
 
 from answermesh.agents.language.suspicion import sentences as split_apart
 from answermesh.agents.language.suspicion import suspects
+from answermesh.agents.language.turns import by_turn
 from answermesh.agents.language.words import content_stems
 from answermesh.v1.finding_pb2 import Citation, Passage, Span
 
@@ -73,7 +74,7 @@ class Sources:
         if passage.name in self.passages:
             return False
         self.passages[passage.name] = passage
-        spans = split_apart(passage.text)
+        spans = by_turn(passage.text, split_apart(passage.text))
         sentences = [Source(passage, span.start, span.end, index, span.prose) for index, span in enumerate(spans)]
         self._sentences[passage.name] = sentences
         self._pairs[passage.name] = [

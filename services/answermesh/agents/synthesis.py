@@ -107,7 +107,7 @@ class Synthesis:
         places = {(source.passage.name, source.index): source for source in sources.sentences()}
         confidence = await self._confidence(run.question, scored)
         least = MIN_CONFIDENCE if run.min_confidence is None else run.min_confidence
-        chosen = choose(scored, places) if confidence >= least else []
+        chosen = choose(run.question, scored, places) if confidence >= least else []
         conclusion = Conclusion(mode=Conclusion.MODE_EXTRACTIVE, answered=bool(chosen), confidence=confidence)
         if chosen:
             told = _told(chosen)

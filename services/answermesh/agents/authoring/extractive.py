@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from answermesh.agents.authoring.reading import read
 from answermesh.agents.language.suspicion import suspect
+from answermesh.agents.language.turns import turn_at
 from answermesh.agents.language.words import content_stems, similarity
 from answermesh.agents.sources import Source
 from answermesh.v1.finding_pb2 import Passage, Relation, ShortAnswer, Span
@@ -24,8 +25,7 @@ MAX_SENTENCES = 3
 # Share of words in common from which two sentences say the same.
 REDUNDANT = 0.6
 MIN_WORDS = 4
-# Lines with a speaker's name in front from which a passage is a conversation, and how much of a turn is told.
-SPEAKERS = 3
+# Sentences of a turn of a conversation that are told.
 MAX_TURN = 6
 # A short answer is told from this probability on; lower, silence scores better on SQuAD 2 (bench.calibrate_reading).
 MIN_SHORT = 0.3
@@ -35,7 +35,6 @@ MAX_CHARS = 700
 _MIN_LETTERS = 0.65
 
 _OBEYED = re.compile(r"!\[|<(?:img|script|iframe|style|link|object|embed|svg|form|meta|a)\b", re.IGNORECASE)
-_SPEAKER = re.compile(r"^[A-Z][\w .'-]{0,30}: \S", re.MULTILINE)
 # Openings that lean on the sentence before.
 _LEANING = re.compile(
     r"(?:it|its|they|their|this|these|those|he|she|his|her|such|however|therefore|thus|hence|also|instead|otherwise|then)\b",
@@ -55,16 +54,20 @@ class Scored:
 
 
 def quotable(source: Source) -> bool:
-    """Whether a source sentence can stand in an answer: a statement in prose, of readable length, to a reader.
-
-    What speaks to a language model is no answer, and an image or a tag would be obeyed by whoever shows it.
-    """
+    """Whether a source sentence can stand in an answer: a statement in prose, of readable length, to a reader."""
     text = source.text
-    if suspect(text) or _OBEYED.search(text):
+    if not harmless(source):
         return False
     if not source.prose or not len(text.split()) >= MIN_WORDS or len(text) > MAX_CHARS or text.endswith(("?", ":")):
         return False
     return sum(letter.isalpha() or letter.isspace() for letter in text) >= _MIN_LETTERS * len(text)
+
+
+def harmless(source: Source) -> bool:
+    """Whether nobody is given orders: what speaks to a language model is no answer, and an image or a tag would be
+    obeyed by whoever shows it.
+    """
+    return not suspect(source.text) and not _OBEYED.search(source.text)
 
 
 def preselect(
@@ -91,9 +94,13 @@ def preselect(
 
 
 def in_context(source: Source) -> str:
-    """The sentence as the cross-encoder reads it: under its heading, without which "It is 100 ms." answers nothing."""
+    """The sentence as the cross-encoder reads it: under its heading, without which "It is 100 ms." answers nothing, and
+    behind the name of whoever says it.
+    """
     heading = source.passage.headings[-1] if source.passage.headings else source.passage.document_title
-    return f"{heading}: {source.text}" if heading else source.text
+    said = turn_at(source.passage.text, source.start)
+    speaker = said.speaker if said and said.start != source.start else ""
+    return ": ".join(part for part in (heading, speaker, source.text) if part)
 
 
 def turn(source: Source, neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:
@@ -101,25 +108,25 @@ def turn(source: Source, neighbors: Mapping[tuple[str, int], Source]) -> list[So
 
     Who answers a question in a chat rarely does so in the sentence that repeats its words.
     """
-    text = source.passage.text
-    if len(_SPEAKER.findall(text)) < SPEAKERS:
+    whole = turn_at(source.passage.text, source.start)
+    if whole is None:
         return [source]
-    begin, end = text.rfind("\n", 0, source.start) + 1, text.find("\n", source.end)
-    end = len(text) if end < 0 else end
     around = [source]
     for step in (-1, 1):
         index = source.index + step
-        while (other := neighbors.get((source.passage.name, index))) and begin <= other.start and other.end <= end:
-            around.append(other)
+        while (other := neighbors.get((source.passage.name, index))) and whole.start <= other.start < whole.end:
+            if harmless(other):
+                around.append(other)
             index += step
     return sorted(around, key=lambda one: one.start)[:MAX_TURN]
 
 
-def choose(scored: Sequence[Scored], neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:
+def choose(question: str, scored: Sequence[Scored], neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:
     """The sentences of the answer, in reading order.
 
     `neighbors` finds a sentence by its passage's name and its index there.
     """
+    asked = content_stems(question)
     ranked = sorted(scored, key=lambda one: -one.logit)
     if not ranked:
         return []
@@ -130,6 +137,8 @@ def choose(scored: Sequence[Scored], neighbors: Mapping[tuple[str, int], Source]
     for one in [*sorted(firsts.values(), key=lambda one: -one.logit), *ranked]:
         near_best = one.logit >= ranked[0].logit - NEAR_BEST or one is firsts[one.part]
         if one.logit < floor or not near_best or _said(one.source, chosen):
+            continue
+        if chosen and one is not firsts[one.part] and _alike_only(asked, one.source, chosen):
             continue
         before = neighbors.get((one.source.passage.name, one.source.index - 1))
         leans = _LEANING.match(one.source.text) and before is not None and quotable(before)
@@ -190,6 +199,19 @@ def _states(source: Source, relation: Relation) -> bool:
     start = source.passage.span.start
     same = relation.passage == source.passage.name
     return same and relation.span.start < start + source.end and start + source.start < relation.span.end
+
+
+def _alike_only(asked: frozenset[str], source: Source, chosen: Sequence[Source]) -> bool:
+    """Whether a sentence is about something that is only like what the question is about: it has fewer of the
+    question's words than the first of those chosen, and none that they lack.
+    """
+    mine, first, *rest = (asked & _spoken_of(one) for one in (source, *chosen))
+    return not mine >= first and mine <= first.union(*rest)
+
+
+def _spoken_of(source: Source) -> frozenset[str]:
+    """What a sentence speaks of, what it stands under included."""
+    return source.stems | content_stems(" ".join([source.passage.document_title, *source.passage.headings]))
 
 
 def _said(source: Source, chosen: Sequence[Source]) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import re
 from dataclasses import dataclass, replace
 
@@ -42,11 +43,12 @@ class Part:
 _NEGATIONS = frozenset(
     listed(
         """
-        not no never none neither nor cannot without nothing nobody nowhere hardly barely scarcely lack lacks fails
-        failed
+        not no never none neither nor cannot without nothing nobody nowhere hardly barely scarcely lack lacks
         """
     )
 )
+# "fails to start" says that it does not; "fails" alone says what happens.
+_FAILING = frozenset(listed("fail fails failed"))
 _LIMITS = frozenset(
     listed(
         """
@@ -132,8 +134,11 @@ def parts(text: str) -> list[Part]:
     numbers = _numbers(text)
     covered = [(start, end) for start, end, _ in numbers]
     found = [part for _, _, part in numbers]
-    for word in words(text):
-        if not any(start < word.end and word.start < end for start, end in covered):
+    for word, following in itertools.pairwise([*words(text), None]):
+        assert word is not None
+        if word.text in _FAILING and following is not None and following.text == "to":
+            found.append(Part(Role.NEGATION, word.text, "", text[word.start : word.end], word.start))
+        elif not any(start < word.end and word.start < end for start, end in covered):
             found.extend(_word_parts(word.text, text[word.start : word.end], word.start))
     found.sort(key=lambda part: part.start)
     # "not only" negates nothing.
