@@ -8,7 +8,7 @@ PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
 .PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean evaluation \
-  bench-fanout bench-answers bench-overload bench-search bench-gateway soak-gateway chaos drill rolling leaks fuzz fuzz-http
+  bench-fanout bench-answers bench-overload bench-search bench-import bench-gateway soak-gateway chaos drill rolling leaks fuzz fuzz-http
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ leaks: setup ## What 100k queries and 60k streams that their readers left leave 
 PASSAGES ?= 1000 10000 100000
 bench-search: setup ## How long a search takes as the corpus grows (PASSAGES="1000 10000")
 	$(BIN)/python -m bench.search --passages $(PASSAGES)
+
+bench-import: setup ## An import's rate beside that of the embedder alone (DOCUMENTS=FOLDER)
+	$(BIN)/python -m bench.ingest $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
 evaluation: setup ## Measure everything over the sets in DATA and write docs/evaluation.md (LIMIT=N items a set, RESUME=RUN)
 	$(BIN)/answermesh eval all --data $(DATA) $(if $(LIMIT),--limit $(LIMIT)) $(if $(RESUME),--resume $(RESUME))

@@ -14,11 +14,8 @@ import asyncio
 import itertools
 import json
 import math
-import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +29,7 @@ from answermesh.v1.query_pb2 import Query
 from answermesh.v1.query_service_pb2_grpc import QueryServiceStub
 from bench.fanout.systems import DURABILITIES
 from bench.gateway.cost import cpu_s
-from bench.processes import Processes
+from bench.processes import memory_mib, running_mesh
 
 DOCUMENTS = Path("examples/documents")
 QUESTIONS = (
@@ -61,7 +58,7 @@ async def main() -> int:
     errors = 0
     for agents in options.agents:
         with tempfile.TemporaryDirectory(prefix="answers-") as name:
-            async with _mesh(Path(name), LAYOUTS[agents]) as (address, pid):
+            async with running_mesh(Path(name), *LAYOUTS[agents]) as (address, pid):
                 async with Client(address) as mesh:
                     files, _ = collect((DOCUMENTS,))
                     async for response in mesh.import_paths(files, base=DOCUMENTS):
@@ -75,18 +72,6 @@ async def main() -> int:
                         print(json.dumps({"documents": len(files), "agents": agents, **line}), flush=True)
                         errors += line["errors"]
     return 1 if errors else 0
-
-
-@asynccontextmanager
-async def _mesh(folder: Path, layout: Sequence[str]) -> AsyncIterator[tuple[str, int]]:
-    ready = folder / "ready.json"
-    command = ["-m", "answermesh.cli.main", "up", "--data", str(folder / "data"), "--ready-file", str(ready)]
-    environ = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "ANSWERMESH_CONFIG")}
-    environ["XDG_RUNTIME_DIR"] = str(folder)
-    async with Processes() as processes:
-        addresses = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
-        await processes.start(*command, *addresses, *layout, environ=environ, ready=ready)
-        yield json.loads(ready.read_text())["grpc"], processes.pids[0]
 
 
 async def _ask(stub: QueryServiceStub, question: str, durability: str) -> tuple[float, float]:
@@ -133,7 +118,7 @@ async def _measured(
         "first_text_ms": _percentiles_ms(first),
         "answer_ms": _percentiles_ms(whole),
         "cpu_ms_per_answer": round(used_s / max(1, len(taken)) * 1e3, 1),
-        "memory_mib": _memory_mib(pid),
+        "memory_mib": memory_mib(pid),
         "errors": len(errors),
         "first_error": errors[0] if errors else "",
     }
@@ -142,20 +127,6 @@ async def _measured(
 def _percentiles_ms(ordered: list[float]) -> dict[str, float]:
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     return {name: round(ordered[int((len(ordered) - 1) * share)] * 1e3, 1) for name, share in shares.items()}
-
-
-def _memory_mib(root: int) -> float:
-    """Memory of a process and all below it, each shared page in equal parts to those who share it."""
-    total_kib, waiting = 0, [root]
-    while waiting:
-        folder = Path(f"/proc/{waiting.pop()}")
-        try:
-            lines = (folder / "smaps_rollup").read_text().splitlines()
-            total_kib += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-            waiting += map(int, (folder / "task" / folder.name / "children").read_text().split())
-        except OSError:
-            continue
-    return round(total_kib / 1024, 1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,11 @@ class Embedder:
     def run_alone(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         """Vectors [rows, dimensions], each from a run of its own."""
         return np.concatenate([_vectors(self._alone, [row]) for row in rows])
+
+
+def threads() -> int:
+    """Threads of a session of this process: a processor each."""
+    return len(os.sched_getaffinity(0))
 
 
 class Scorer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from answermesh.config import Settings
 from answermesh.errors import invalid_field
 from answermesh.models import fetch
 from answermesh.models.batching import Lane
-from answermesh.models.encoder import Embedder, Scorer
+from answermesh.models.encoder import Embedder, Scorer, threads
 from answermesh.models.manifest import EMBEDDED, EMBEDDER, RERANKER, TOKENIZER
 from answermesh.models.worker import Worker
 from answermesh.rpc.server import Server
@@ -89,9 +88,8 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
 
 
 def _load(paths: dict[str, Path]) -> tuple[Embedder, Scorer]:
-    threads = len(os.sched_getaffinity(0))
-    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads)
-    scorer = Scorer(paths[RERANKER], paths[TOKENIZER], threads)
+    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads())
+    scorer = Scorer(paths[RERANKER], paths[TOKENIZER], threads())
     # The first run of a session allocates; better here than in the first answer.
     embedder.run_alone(embedder.rows(["ready"]))
     scorer.run_alone(scorer.rows("ready", ["ready"]))

@@ -1,0 +1,113 @@
+"""Whether an import keeps the machine at the embedder's own speed: `make bench-import`, JSON lines.
+
+    python -m bench.ingest [--documents FOLDER] [--rounds 3]
+
+Each round embeds the passages of a folder twice, one way after the other: bare, in a process that does nothing else,
+sorted by length, in the batches that are fastest here; and by importing the files into a fresh mesh through its
+public address, until the last is stored. Both run the same model in the same sessions. `ratio` is the import's rate by
+the bare one's, `cpu_ratio` the same by processor time, all processes and the client included: where other work shares
+the machine, read that. The last line has the medians; it ends with 1 where neither ratio of them reaches 0.9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from answermesh.cli.importing import collect
+from answermesh.client import Client
+from answermesh.config import Settings
+from answermesh.knowledge.reading import read
+from answermesh.knowledge.storing import indexed_text
+from answermesh.models import fetch
+from answermesh.models.encoder import Embedder, Row, threads
+from answermesh.models.manifest import EMBEDDER, TOKENIZER
+from bench.processes import cpu_by_name, running_mesh
+
+_TARGET = 0.9
+# Padded tokens of the bare embedder's batches: it takes the best.
+_BATCHES = (256, 512, 1024, 2048)
+
+
+def main() -> int:
+    """Measure and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=Path, default=Path("examples/documents"))
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    files, _ = collect((options.documents,))
+    paths = fetch.ensure(Settings().cache_dir, (EMBEDDER, TOKENIZER), lambda package, done, total: None)
+    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads())
+    texts = list(_texts(files))
+    embedder.run(embedder.rows(texts[:8]))
+    best = max(_BATCHES, key=lambda tokens: _bare(embedder, texts[::4], tokens)["per_cpu_s"])
+    lines = []
+    for _ in range(options.rounds):
+        bare = _bare(embedder, texts, best)
+        whole = asyncio.run(_imported(options.documents, files, len(texts)))
+        ratio, cpu_ratio = whole["per_s"] / bare["per_s"], whole["per_cpu_s"] / bare["per_cpu_s"]
+        lines.append({"bare": bare, "import": whole, "ratio": round(ratio, 3), "cpu_ratio": round(cpu_ratio, 3)})
+        print(json.dumps(lines[-1]), flush=True)
+    medians = {name: statistics.median(line[name] for line in lines) for name in ("ratio", "cpu_ratio")}
+    print(json.dumps({"files": len(files), "passages": len(texts), "bare_batch_tokens": best, **medians}))
+    return 0 if max(medians.values()) >= _TARGET else 1
+
+
+def _texts(files: Sequence[Path]) -> Iterator[str]:
+    """What the import embeds of these files."""
+    for path in files:
+        found = read(path.read_bytes(), path.name)
+        title = found.title or PurePosixPath(path).name
+        for passage in found.passages:
+            yield indexed_text(title, passage.headings, found.text[passage.start : passage.end])
+
+
+def _bare(embedder: Embedder, texts: Sequence[str], tokens: int) -> dict[str, float]:
+    began_s, used_s = time.perf_counter(), time.process_time()
+    rows = sorted(embedder.rows(texts), key=len)
+    for batch in _batches(rows, tokens):
+        embedder.run(batch)
+    return _rates(len(texts), time.perf_counter() - began_s, time.process_time() - used_s)
+
+
+def _batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for row in rows:
+        if batch and len(row) * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(row)
+    yield batch
+
+
+async def _imported(folder: Path, files: Sequence[Path], passages: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="ingest-") as name:
+        async with running_mesh(Path(name)) as (address, pid), Client(address) as mesh:
+            before, own_s, began_s = cpu_by_name(pid), time.process_time(), time.perf_counter()
+            stored = 0
+            async for response in mesh.import_paths(files, base=folder):
+                assert not response.error.message, response
+                stored += response.document.passage_count if response.document.name else 0
+            took_s = time.perf_counter() - began_s
+            used = Counter(cpu_by_name(pid))
+            used.subtract(before)
+            used["client"] = time.process_time() - own_s  # type: ignore[assignment]  # Counter says int, and counts any number
+            assert stored == passages, (stored, passages)
+    shares = {name: round(one, 2) for name, one in used.most_common() if one > 0.005}
+    return {**_rates(passages, took_s, sum(used.values())), "cpu_s": shares}
+
+
+def _rates(passages: int, took_s: float, used_s: float) -> dict[str, float]:
+    return {"per_s": round(passages / took_s, 2), "per_cpu_s": round(passages / used_s, 2)}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
