@@ -42,25 +42,29 @@ ON CONFLICT (tenant_id, document_id) DO UPDATE SET
 RETURNING document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time, labels, publish_time;
 
 -- name: put_passages
--- Store passages; returns their ids by ordinal.
-INSERT INTO passages (document_id, ordinal, span_start, span_end, text, headings, page, embedding_model, embedding)
-SELECT $1, p.ordinal, p.span_start, p.span_end, p.text, string_to_array(p.headings, E'\x1f'), p.page, $2, p.embedding::halfvec(384)
-FROM unnest($3::int[], $4::int[], $5::int[], $6::text[], $7::text[], $8::int[], $9::vector[])
-    AS p(ordinal, span_start, span_end, text, headings, page, embedding)
-RETURNING ordinal, passage_id;
-
--- name: put_postings
--- Index passages under the lexemes of a text each (title, headings and the passage itself).
-WITH lexemes AS (
-    SELECT i.passage_id, l.lexeme, coalesce(cardinality(l.positions), 1) AS frequency
-    FROM unnest($1::bigint[], $2::text[]) AS i(passage_id, indexed), unnest(to_tsvector('english', i.indexed)) AS l
+-- Store passages, indexed under the lexemes of a text each (title, headings and the passage itself); returns their ids by
+-- ordinal. A row is complete when it is inserted: to set its length later would write it, and its place in each index, again.
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($3::int[], $4::int[], $5::int[], $6::text[], $7::text[], $8::int[], $9::vector[], $10::text[])
+        AS p(ordinal, span_start, span_end, text, headings, page, embedding, indexed)
+), lexemes AS MATERIALIZED (
+    SELECT g.ordinal, l.lexeme, coalesce(cardinality(l.positions), 1) AS frequency
+    FROM given g, unnest(to_tsvector('english', g.indexed)) AS l
 ), lengths AS (
-    SELECT passage_id, sum(frequency)::int AS length FROM lexemes GROUP BY passage_id
-), updated AS (
-    UPDATE passages p SET length = n.length FROM lengths n WHERE p.passage_id = n.passage_id
+    SELECT ordinal, sum(frequency)::int AS length FROM lexemes GROUP BY ordinal
+), stored AS (
+    INSERT INTO passages
+        (document_id, ordinal, span_start, span_end, text, headings, page, length, embedding_model, embedding)
+    SELECT $1, g.ordinal, g.span_start, g.span_end, g.text, string_to_array(g.headings, E'\x1f'), g.page,
+        coalesce(n.length, 0), $2, g.embedding::halfvec(384)
+    FROM given g LEFT JOIN lengths n USING (ordinal)
+    RETURNING ordinal, passage_id, length
+), indexed AS (
+    INSERT INTO postings (term, passage_id, frequency, length)
+    SELECT l.lexeme, s.passage_id, l.frequency, s.length FROM lexemes l JOIN stored s USING (ordinal)
+    ORDER BY l.lexeme, s.passage_id
 )
-INSERT INTO postings (term, passage_id, frequency, length)
-SELECT l.lexeme, l.passage_id, l.frequency, n.length FROM lexemes l JOIN lengths n USING (passage_id);
+SELECT ordinal, passage_id FROM stored;
 
 -- name: count_terms
 -- Add a document's passages to the counts that BM25 needs.

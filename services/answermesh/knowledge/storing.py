@@ -115,13 +115,10 @@ async def _put_passages(tx: Transaction, document: Prepared, ordinals: Sequence[
         [passage.page for passage in passages],
         # asyncpg takes a sequence within a list for another dimension of the array, but a buffer for one value.
         [document.vectors[ordinal].data for ordinal in ordinals],
+        [indexed_text(document.title, passage.headings, text) for passage, text in zip(passages, texts, strict=True)],
     )
     for row in rows:
         passage_ids[row["ordinal"]] = row["passage_id"]
-    indexed = [
-        indexed_text(document.title, passage.headings, text) for passage, text in zip(passages, texts, strict=True)
-    ]
-    await tx.execute(SQL.put_postings, [passage_ids[ordinal] for ordinal in ordinals], indexed)
 
 
 async def _put_graph(tx: Transaction, document: Prepared, passage_ids: Sequence[int]) -> None:
