@@ -8,7 +8,8 @@ PROTOS := $(sort $(shell find proto/answermesh -name '*.proto'))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I proto
 
 .PHONY: help setup demo test test-clients check lint types imports proto-check breaking generate pins clean evaluation \
-  bench-fanout bench-answers bench-overload bench-search bench-import bench-gateway soak-gateway chaos drill rolling leaks fuzz fuzz-http
+  bench-fanout bench-answers bench-overload bench-cancel bench-search bench-import bench-gateway \
+  soak-gateway chaos drill rolling leaks fuzz fuzz-http
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +53,9 @@ bench-answers: setup ## Answers a second over the sample documents, time to the 
 
 bench-overload: setup ## Ten times more questions than the agents can answer: goodput, deadlines, recovery
 	$(BIN)/python -m bench.overload
+
+bench-cancel: setup ## How soon the language model's connection is closed when a reader hangs up, 200 times
+	$(BIN)/python -m bench.cancel
 
 bench-gateway: setup ## CPU and requests per second of the gateway (needs wrk)
 	$(BIN)/python -m bench.gateway.cost

@@ -21,17 +21,14 @@ from typing import Any
 
 import grpc
 
-from answermesh.cli.importing import collect
-from answermesh.client import Client
 from answermesh.rpc.channel import open_channel
 from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.query_pb2 import Query
 from answermesh.v1.query_service_pb2_grpc import QueryServiceStub
 from bench.fanout.systems import DURABILITIES
 from bench.gateway.cost import cpu_s
-from bench.processes import memory_mib, running_mesh
+from bench.mesh import import_samples, memory_mib, running_mesh
 
-DOCUMENTS = Path("examples/documents")
 QUESTIONS = (
     "How does etcd elect a leader?",
     "How do I restore a cluster from a snapshot?",
@@ -58,19 +55,15 @@ async def main() -> int:
     errors = 0
     for agents in options.agents:
         with tempfile.TemporaryDirectory(prefix="answers-") as name:
-            async with running_mesh(Path(name), *LAYOUTS[agents]) as (address, pid):
-                async with Client(address) as mesh:
-                    files, _ = collect((DOCUMENTS,))
-                    async for response in mesh.import_paths(files, base=DOCUMENTS):
-                        assert not response.error.message, response
-                async with open_channel(address) as channel:
-                    stub = QueryServiceStub(channel)
-                    # The first answers load what is loaded once.
-                    await asyncio.gather(*(_ask(stub, question, "durable") for question in QUESTIONS))
-                    for durability, in_flight in itertools.product(options.durability, options.in_flight):
-                        line = await _measured(stub, pid, durability, in_flight, options.seconds)
-                        print(json.dumps({"documents": len(files), "agents": agents, **line}), flush=True)
-                        errors += line["errors"]
+            async with running_mesh(Path(name), *LAYOUTS[agents]) as mesh, open_channel(mesh.grpc) as channel:
+                documents = await import_samples(mesh)
+                stub = QueryServiceStub(channel)
+                # The first answers load what is loaded once.
+                await asyncio.gather(*(_ask(stub, question, "durable") for question in QUESTIONS))
+                for durability, in_flight in itertools.product(options.durability, options.in_flight):
+                    line = await _measured(stub, mesh.pid, durability, in_flight, options.seconds)
+                    print(json.dumps({"documents": documents, "agents": agents, **line}), flush=True)
+                    errors += line["errors"]
     return 1 if errors else 0
 
 

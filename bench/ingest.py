@@ -30,7 +30,7 @@ from answermesh.knowledge.storing import indexed_text
 from answermesh.models import fetch
 from answermesh.models.encoder import Embedder, Row, threads
 from answermesh.models.manifest import EMBEDDER, TOKENIZER
-from bench.processes import cpu_by_name, running_mesh
+from bench.mesh import cpu_by_name, running_mesh
 
 _TARGET = 0.9
 # Padded tokens of the bare embedder's batches: it takes the best.
@@ -90,14 +90,14 @@ def _batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
 
 async def _imported(folder: Path, files: Sequence[Path], passages: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ingest-") as name:
-        async with running_mesh(Path(name)) as (address, pid), Client(address) as mesh:
-            before, own_s, began_s = cpu_by_name(pid), time.process_time(), time.perf_counter()
+        async with running_mesh(Path(name)) as running, Client(running.grpc) as mesh:
+            before, own_s, began_s = cpu_by_name(running.pid), time.process_time(), time.perf_counter()
             stored = 0
             async for response in mesh.import_paths(files, base=folder):
                 assert not response.error.message, response
                 stored += response.document.passage_count if response.document.name else 0
             took_s = time.perf_counter() - began_s
-            used = Counter(cpu_by_name(pid))
+            used = Counter(cpu_by_name(running.pid))
             used.subtract(before)
             used["client"] = time.process_time() - own_s  # type: ignore[assignment]  # Counter says int, and counts any number
             assert stored == passages, (stored, passages)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +14,6 @@ from typing import Self
 from bench.gateway.parts import end
 
 _START_S = 60.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Processes:
@@ -56,54 +52,3 @@ async def _written(ready: Path | None, process: asyncio.subprocess.Process) -> s
     while ready is not None and not ready.exists() and process.returncode is None:  # noqa: ASYNC110, ASYNC240
         await asyncio.sleep(0.05)
     return ""
-
-
-def memory_mib(root: int) -> float:
-    """Memory of a process and all below it, each shared page in equal parts to those who share it."""
-    total_kib, waiting = 0, [root]
-    while waiting:
-        folder = Path(f"/proc/{waiting.pop()}")
-        try:
-            lines = (folder / "smaps_rollup").read_text().splitlines()
-            total_kib += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-            waiting += map(int, (folder / "task" / folder.name / "children").read_text().split())
-        except OSError:
-            continue
-    return round(total_kib / 1024, 1)
-
-
-@asynccontextmanager
-async def running_mesh(folder: Path, *options: str) -> AsyncIterator[tuple[str, int]]:
-    """Address and process id of `answermesh up` on a fresh data folder, which ends with the block."""
-    ready = folder / "ready.json"
-    command = ["-m", "answermesh.cli.main", "up", "--data", str(folder / "data"), "--ready-file", str(ready)]
-    environ = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "ANSWERMESH_CONFIG")}
-    environ["XDG_RUNTIME_DIR"] = str(folder)
-    async with Processes() as processes:
-        addresses = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
-        await processes.start(*command, *addresses, *options, environ=environ, ready=ready)
-        yield json.loads(ready.read_text())["grpc"], processes.pids[0]
-
-
-def cpu_by_name(root: int) -> dict[str, float]:
-    """Processor seconds of a mesh so far, by service; what has ended counts for what waited for it."""
-    used: Counter[str] = Counter()
-    waiting = [root]
-    while waiting:
-        folder = Path(f"/proc/{waiting.pop()}")
-        try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            waiting += map(int, (folder / "task" / folder.name / "children").read_text().split())
-        except OSError:
-            continue
-        used[_service(words)] += sum(map(int, fields[11:15])) / _TICKS  # type: ignore[assignment]  # Counter says int
-    return dict(used)
-
-
-def _service(words: list[str]) -> str:
-    if "serve" in words:
-        return words[words.index("serve") + 1]
-    if "answermesh.knowledge.worker" in words:
-        return "reader"
-    return "postgres" if "postgres" in words[0] else "up"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ class Request:
     body: Mapping[str, Any]
     # Set when the client hung up before the answer was complete.
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
+    # When that was, by time.perf_counter.
+    disconnected_s: float = 0.0
     # Set when the server is done with the request, however it ended.
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -167,6 +170,7 @@ class ScriptedLLM:
         try:
             await asyncio.wait((answering, watching), return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():
+                request.disconnected_s = time.perf_counter()
                 request.disconnected.set()
         finally:
             for task in (answering, watching):
