@@ -72,8 +72,8 @@ drill: setup ## Kill the owner of an answer KILLS times (default 200), stop it a
 	$(BIN)/python -m bench.chaos.drill --kills $(KILLS) --how kill
 	$(BIN)/python -m bench.chaos.drill --kills $(KILLS) --how stop
 	$(BIN)/python -m bench.chaos.drill --kills 40 --whom postgres
-	$(BIN)/python -m bench.chaos.drill --kills 40 --whom author --authors 2
-	$(BIN)/python -m bench.chaos.drill --kills 40 --whom author --authors 2 --how stop
+	$(BIN)/python -m bench.chaos.drill --kills 40 --whom author --authors 2 --readers 4
+	$(BIN)/python -m bench.chaos.drill --kills 40 --whom author --authors 2 --readers 4 --how stop
 
 rolling: setup ## Replace every service of a mesh that is in use, without a failed answer
 	$(BIN)/python -m bench.chaos.rolling
