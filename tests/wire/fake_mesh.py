@@ -149,6 +149,7 @@ class FakeMesh(
         self.watched_after: list[int] = []
         # Ask breaks off after so many events.
         self.ask_breaks: int | None = None
+        self.asked: list[Any] = []
         self.cancelled: list[str] = []
         self.asking = asyncio.Event()
         self.ended = asyncio.Event()
@@ -170,6 +171,7 @@ class FakeMesh(
 
     async def Ask(self, request: Any, context: Any) -> AsyncIterator[AskResponse]:
         self._fail()
+        self.asked.append(request)
         try:
             for event in (self.told[:-1] if self.hangs else self.told)[: self.ask_breaks]:
                 yield AskResponse(event=event)

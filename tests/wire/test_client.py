@@ -17,9 +17,12 @@ from answermesh.client.faults import translated
 from answermesh.client.members import chosen
 from answermesh.errors import Failure, Field, Reason
 from answermesh.typed.answermesh import v1
+from answermesh.v1.query_pb2 import Query
+from answermesh.v1.query_service_pb2 import AskRequest
 from tests.wire.fake_mesh import NAME, TEXT, FakeMesh, fake_mesh
 
 Outcome = v1.ImportDocumentsResponseOutcome
+_CRITICAL = v1.QueryPriority(v1.QueryPriority.PRIORITY_CRITICAL)
 
 
 @pytest_asyncio.fixture
@@ -66,6 +69,17 @@ async def test_an_answer_that_breaks_is_watched_from_where_it_broke(mesh: FakeMe
     assert chosen(events[-1], "event")[1].answer.text == TEXT
     assert mesh.watched_after == [4, 6]
     assert mesh.cancelled == []
+
+
+async def test_an_answer_that_is_not_stored_ends_with_its_stream(mesh: FakeMesh, client: Client) -> None:
+    mesh.ask_breaks = 4
+    with pytest.raises(Failure, match="ask again") as caught:
+        _ = [event async for event in client.ask("How?", ephemeral=True, priority=_CRITICAL)]
+    assert caught.value.reason is Reason.SERVICE_UNAVAILABLE
+    assert (mesh.watched_after, mesh.cancelled) == ([], [])
+    [asked] = mesh.asked
+    assert (asked.durability, asked.priority) == (AskRequest.DURABILITY_EPHEMERAL, Query.PRIORITY_CRITICAL)
+    assert not asked.HasField("linger")
 
 
 async def test_an_answer_goes_on_at_another_address(mesh: FakeMesh) -> None:

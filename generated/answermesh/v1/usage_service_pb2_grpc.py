@@ -47,7 +47,8 @@ class UsageServiceServicer:
     """
 
     def GetUsage(self, request, context):
-        """GetUsage returns tokens, cost and latency, by agent, model and day.
+        """GetUsage returns tokens, cost and latency, by agent, model and day. Of EPHEMERAL queries nothing is stored, so they
+        are not counted: their usage stands in their events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

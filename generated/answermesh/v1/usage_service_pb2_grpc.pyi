@@ -34,7 +34,9 @@ class UsageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> UsageServiceAsyncStub: ...
     GetUsage: _grpc.UnaryUnaryMultiCallable[_usage_service_pb2.GetUsageRequest, _usage_service_pb2.GetUsageResponse]
-    """GetUsage returns tokens, cost and latency, by agent, model and day."""
+    """GetUsage returns tokens, cost and latency, by agent, model and day. Of EPHEMERAL queries nothing is stored, so they
+    are not counted: their usage stands in their events.
+    """
 
 @_typing.type_check_only
 class UsageServiceAsyncStub(UsageServiceStub):
@@ -42,7 +44,9 @@ class UsageServiceAsyncStub(UsageServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetUsage: _aio.UnaryUnaryMultiCallable[_usage_service_pb2.GetUsageRequest, _usage_service_pb2.GetUsageResponse]  # type: ignore[assignment]
-    """GetUsage returns tokens, cost and latency, by agent, model and day."""
+    """GetUsage returns tokens, cost and latency, by agent, model and day. Of EPHEMERAL queries nothing is stored, so they
+    are not counted: their usage stands in their events.
+    """
 
 class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
     """UsageService shows what answers cost."""
@@ -53,6 +57,8 @@ class UsageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _usage_service_pb2.GetUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_usage_service_pb2.GetUsageResponse, _abc.Awaitable[_usage_service_pb2.GetUsageResponse]]:
-        """GetUsage returns tokens, cost and latency, by agent, model and day."""
+        """GetUsage returns tokens, cost and latency, by agent, model and day. Of EPHEMERAL queries nothing is stored, so they
+        are not counted: their usage stands in their events.
+        """
 
 def add_UsageServiceServicer_to_server(servicer: UsageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,14 @@ from answermesh.cli.connect import address_option, find_address, run
 )
 @click.option("--session", default="", metavar="NAME", help="Conversation, of any name: what is meant by “it”.")
 @click.option("--drop-unsupported", is_flag=True, help="Leave out sentences that no source supports.")
+@click.option(
+    "--priority",
+    type=click.Choice(["critical", "interactive", "batch"]),
+    default="interactive",
+    show_default=True,
+    help="Who goes first when there is more to do than can be done.",
+)
+@click.option("--ephemeral", is_flag=True, help="Store nothing: faster, and lost if it breaks off.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @click.option("--trace", is_flag=True, help="Print who did what when, then the answer.")
 @address_option
@@ -32,6 +40,8 @@ def ask(
     min_confidence: float | None,
     drop_unsupported: bool,
     session: str,
+    priority: str,
+    ephemeral: bool,
     as_json: bool,
     trace: bool,
     address: str | None,
@@ -55,6 +65,7 @@ def ask(
         from answermesh.cli.follow import Style, follow
         from answermesh.cli.output import output
         from answermesh.client import Client
+        from answermesh.typed.answermesh import v1
 
         style = Style.JSON if as_json else Style.TRACE if trace else Style.ANSWER
         async with Client(find_address(address)) as mesh:
@@ -66,6 +77,8 @@ def ask(
                 min_confidence=min_confidence,
                 drop_unsupported=drop_unsupported,
                 session=session,
+                priority=v1.QueryPriority.from_string(f"PRIORITY_{priority.upper()}"),
+                ephemeral=ephemeral,
             )
             return await follow(events, style, output())
 

@@ -9,16 +9,15 @@ is one, without an event lost or doubled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self
 
+from answermesh.client.calls import Calls
 from answermesh.client.doors import Door, Doors
-from answermesh.client.faults import never_arrived, translated
 from answermesh.client.patience import Patience
 from answermesh.client.streams import Response, is_a, read, resumed
 from answermesh.client.uploads import Uploads, requests_of
@@ -37,15 +36,6 @@ _IMPORT_LIMIT_S = 6 * 3600.0
 # Reading and embedding one long file may take minutes before it is reported.
 _IMPORT_SILENCE_LIMIT_S = 600.0
 
-_T = TypeVar("_T")
-
-
-class _Page(Protocol):
-    next_page_token: str
-
-
-_P = TypeVar("_P", bound=_Page)
-
 
 class Client:
     """A connection to one mesh; opened at the first call, closed with the `async with` block.
@@ -56,6 +46,7 @@ class Client:
 
     def __init__(self, address: str, *, timeout_s: float = 30.0) -> None:
         self._doors = Doors(address, timeout_s)
+        self._calls = Calls(self._doors)
 
     @property
     def address(self) -> str:
@@ -82,15 +73,21 @@ class Client:
         min_confidence: float | None = None,
         drop_unsupported: bool = False,
         session: str = "",
+        priority: v1.QueryPriority | None = None,
+        ephemeral: bool = False,
     ) -> AsyncGenerator[v1.QueryEvent, None]:
         """Answer a question while listening; closing the generator stops all work for it. Heartbeats are left out.
 
         A broken stream is resumed where it broke, as by `watch`; a question that is not accepted within seconds is
-        given up.
+        given up. Of an `ephemeral` one nothing is stored, so it ends with its stream: Failure(SERVICE_UNAVAILABLE).
         """
-        request = v1.AskRequest(
-            question, plan, documents=list(documents), linger=_LINGER, min_confidence=min_confidence
-        )
+        request = v1.AskRequest(question, plan, documents=list(documents), min_confidence=min_confidence)
+        if ephemeral:
+            request.durability = v1.AskRequestDurability(v1.AskRequestDurability.DURABILITY_EPHEMERAL)
+        else:
+            request.linger = _LINGER
+        if priority is not None:
+            request.priority = priority
         if session:
             request.session = f"sessions/{session}"
         if drop_unsupported:
@@ -103,6 +100,10 @@ class Client:
         patience = Patience(now_s, accepted=False, deadline_s=None if timeout_s is None else now_s + timeout_s)
 
         def opened(door: Door, after: int) -> AsyncIterator[Response]:
+            if name and ephemeral:
+                raise Failure(
+                    Reason.SERVICE_UNAVAILABLE, "The answer broke off, and nothing of it is stored; ask again."
+                )
             return _watched(door, name, after) if name else door.queries.ask(request, timeout=limit_s)
 
         try:
@@ -111,7 +112,7 @@ class Client:
                     name, ended = event.query, is_a(event, "query_ended")
                     yield event
         finally:
-            if name and not ended:
+            if name and not ended and not ephemeral:
                 # Hanging up is not enough: the mesh would wait for this client to come back.
                 with suppress(Failure, TimeoutError):
                     async with asyncio.timeout(_CANCEL_LIMIT_S):
@@ -138,32 +139,37 @@ class Client:
         timeout_s: float | None = None,
         documents: Sequence[str] = (),
         request_id: str = "",
+        priority: v1.QueryPriority | None = None,
     ) -> v1.Query:
         """Start to answer in the background; the same `request_id` gives the same query."""
         query = v1.Query(question=question, plan=plan, documents=list(documents))
+        if priority is not None:
+            query.priority = priority
         if timeout_s is not None:
             query.timeout = timedelta(seconds=timeout_s)
         return (
-            await self._call(
+            await self._calls.make(
                 lambda door: door.queries.create_query(v1.CreateQueryRequest(query, request_id)),
                 repeatable=bool(request_id),
             )
         ).query
 
     async def get_query(self, name: str) -> v1.Query:
-        return (await self._call(lambda door: door.queries.get_query(v1.GetQueryRequest(name)), repeatable=True)).query
+        return (
+            await self._calls.make(lambda door: door.queries.get_query(v1.GetQueryRequest(name)), repeatable=True)
+        ).query
 
     async def cancel_query(self, name: str) -> v1.Query:
         return (
-            await self._call(lambda door: door.queries.cancel_query(v1.CancelQueryRequest(name)), repeatable=True)
+            await self._calls.make(lambda door: door.queries.cancel_query(v1.CancelQueryRequest(name)), repeatable=True)
         ).query
 
     async def delete_query(self, name: str) -> None:
-        await self._call(lambda door: door.queries.delete_query(v1.DeleteQueryRequest(name)))
+        await self._calls.make(lambda door: door.queries.delete_query(v1.DeleteQueryRequest(name)))
 
     async def list_queries(self, filter: str = "", page_size: int = 0) -> AsyncGenerator[v1.Query, None]:  # noqa: A002
         """All queries that match, newest first, page by page."""
-        async for page in self._pages(
+        async for page in self._calls.pages(
             lambda door, token: door.queries.list_queries(v1.ListQueriesRequest(page_size, token, filter))
         ):
             for query in page.queries:
@@ -199,25 +205,27 @@ class Client:
     async def create_document(self, uri: str, content: bytes, *, title: str = "", media_type: str = "") -> v1.Document:
         document = v1.Document(uri=uri, title=title, media_type=media_type)
         return (
-            await self._call(lambda door: door.documents.create_document(v1.CreateDocumentRequest(document, content)))
+            await self._calls.make(
+                lambda door: door.documents.create_document(v1.CreateDocumentRequest(document, content))
+            )
         ).document
 
     async def get_document(self, name: str, *, full: bool = False) -> v1.Document:
         """The document; with its text where `full`."""
         view = v1.GetDocumentRequestView.VIEW_FULL if full else v1.GetDocumentRequestView.VIEW_BASIC
         request = v1.GetDocumentRequest(name, view)  # type: ignore[arg-type]  # betterproto types enum members as int
-        return (await self._call(lambda door: door.documents.get_document(request), repeatable=True)).document
+        return (await self._calls.make(lambda door: door.documents.get_document(request), repeatable=True)).document
 
     async def list_documents(self, page_size: int = 0) -> AsyncGenerator[v1.Document, None]:
         """All documents, by uri, page by page."""
-        async for page in self._pages(
+        async for page in self._calls.pages(
             lambda door, token: door.documents.list_documents(v1.ListDocumentsRequest(page_size, token))
         ):
             for document in page.documents:
                 yield document
 
     async def delete_document(self, name: str) -> None:
-        await self._call(lambda door: door.documents.delete_document(v1.DeleteDocumentRequest(name)))
+        await self._calls.make(lambda door: door.documents.delete_document(v1.DeleteDocumentRequest(name)))
 
     async def search(
         self,
@@ -235,78 +243,75 @@ class Client:
             request.rerank = rerank
         if links is not None:
             request.links = links
-        return (await self._call(lambda door: door.documents.search_passages(request), repeatable=True)).passages
+        return (await self._calls.make(lambda door: door.documents.search_passages(request), repeatable=True)).passages
 
     async def delete_session(self, session: str) -> None:
         """Forget what was asked in a conversation."""
         request = v1.DeleteSessionRequest(f"sessions/{session}")
-        await self._call(lambda door: door.queries.delete_session(request))
+        await self._calls.make(lambda door: door.queries.delete_session(request))
 
     async def verify_claims(
         self, claims: Sequence[str], *, evidence: Sequence[str] = (), documents: Sequence[str] = ()
     ) -> list[v1.ClaimVerdict]:
         """Whether each claim is supported by the texts given, or by the documents where none are given."""
         request = v1.VerifyClaimsRequest(list(claims), list(evidence), list(documents))
-        return (await self._call(lambda door: door.claims.verify_claims(request))).verdicts
+        return (await self._calls.make(lambda door: door.claims.verify_claims(request))).verdicts
 
     # The graph
 
     async def list_neighbors(self, request: v1.ListNeighborsRequest) -> v1.ListNeighborsResponse:
-        return await self._call(lambda door: door.graph.list_neighbors(request), repeatable=True)
+        return await self._calls.make(lambda door: door.graph.list_neighbors(request), repeatable=True)
 
     async def list_entities(self, request: v1.ListEntitiesRequest) -> v1.ListEntitiesResponse:
-        return await self._call(lambda door: door.graph.list_entities(request), repeatable=True)
+        return await self._calls.make(lambda door: door.graph.list_entities(request), repeatable=True)
+
+    async def get_entity(self, name: str) -> v1.Entity:
+        return (
+            await self._calls.make(lambda door: door.graph.get_entity(v1.GetEntityRequest(name)), repeatable=True)
+        ).entity
 
     # The mesh, opinions and cost
 
     async def list_agents(self) -> AsyncGenerator[v1.Agent, None]:
-        async for page in self._pages(
+        async for page in self._calls.pages(
             lambda door, token: door.mesh.list_agents(v1.ListAgentsRequest(page_token=token))
         ):
             for agent in page.agents:
                 yield agent
 
+    async def get_agent(self, name: str) -> v1.Agent:
+        return (
+            await self._calls.make(lambda door: door.mesh.get_agent(v1.GetAgentRequest(name)), repeatable=True)
+        ).agent
+
     async def health(self) -> v1.Health:
-        return (await self._call(lambda door: door.mesh.get_health(v1.GetHealthRequest()), repeatable=True)).health
+        return (
+            await self._calls.make(lambda door: door.mesh.get_health(v1.GetHealthRequest()), repeatable=True)
+        ).health
 
     async def create_feedback(
         self, query: str, rating: v1.FeedbackRating, *, comment: str = "", sentence_index: int | None = None
     ) -> v1.Feedback:
         feedback = v1.Feedback(rating=rating, comment=comment, sentence_index=sentence_index)
         return (
-            await self._call(lambda door: door.feedback.create_feedback(v1.CreateFeedbackRequest(query, feedback)))
+            await self._calls.make(
+                lambda door: door.feedback.create_feedback(v1.CreateFeedbackRequest(query, feedback))
+            )
         ).feedback
+
+    async def list_feedback(self, query: str) -> AsyncGenerator[v1.Feedback, None]:
+        """What was said of an answer, newest first, page by page."""
+        async for page in self._calls.pages(
+            lambda door, token: door.feedback.list_feedback(v1.ListFeedbackRequest(query, page_token=token))
+        ):
+            for feedback in page.feedback:
+                yield feedback
 
     async def usage(self, start: datetime | None = None, end: datetime | None = None) -> v1.GetUsageResponse:
         request = v1.GetUsageRequest(start, end)  # type: ignore[arg-type]  # None = unset
-        return await self._call(lambda door: door.usage.get_usage(request), repeatable=True)
+        return await self._calls.make(lambda door: door.usage.get_usage(request), repeatable=True)
 
-    # How calls are made
-
-    async def _call(self, call: Callable[[Door], Awaitable[_T]], *, repeatable: bool = False) -> _T:
-        """Make a call; at the next address where nobody answers at one, or none comes to the end of it."""
-        for left in reversed(range(self._doors.count)):
-            door = self._doors.now
-            try:
-                with translated(door.address):
-                    came = await call(door)
-                self._doors.reached = True
-                return came
-            except Failure as failure:
-                self._doors.leave(door, failure)
-                # What may have been done is said again only where that changes nothing.
-                lost = repeatable and failure.reason is Reason.SERVICE_UNAVAILABLE
-                if not left or not (lost or never_arrived(failure)):
-                    raise
-        raise AssertionError("a mesh has an address")
-
-    async def _pages(self, fetch: Callable[[Door, str], Awaitable[_P]]) -> AsyncGenerator[_P, None]:
-        token = ""
-        while True:
-            page = await self._call(partial(_with_token, fetch, token), repeatable=True)
-            yield page
-            if not (token := page.next_page_token):
-                return
+    # Streams
 
     def _import(
         self, requests: AsyncIterator[v1.ImportDocumentsRequest]
@@ -319,7 +324,3 @@ class Client:
 def _watched(door: Door, name: str, after_sequence: int) -> AsyncIterator[v1.WatchQueryResponse]:
     request = v1.WatchQueryRequest(name, after_sequence)
     return door.queries.watch_query(request, timeout=_QUERY_LIMIT_S + _MARGIN_S)
-
-
-async def _with_token(fetch: Callable[[Door, str], Awaitable[_P]], token: str, door: Door) -> _P:
-    return await fetch(door, token)
