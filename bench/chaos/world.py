@@ -28,7 +28,7 @@ from bench.gateway.parts import end
 
 # A supervisor waits as long before it starts again what died.
 RESTART_S = 0.1
-READY_S = 60.0
+READY_S = 180.0
 
 
 @dataclass

@@ -507,7 +507,9 @@ async def test_background_queries_wait_for_room_while_readers_are_let_in(
             while len(agent.starts) < limit:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         read = stub.Ask(pb.AskRequest(question="Well?"), timeout=50)
-        await read.read()
+        # Its first event says that it is accepted; it is stored as running with the next.
+        while (await read.read()).event.state_changed.state != Query.STATE_RUNNING:
+            pass
         waiting = await stub.ListQueries(pb.ListQueriesRequest(filter="state = QUEUED"), timeout=10)
         running = await stub.ListQueries(pb.ListQueriesRequest(filter="state = RUNNING", page_size=100), timeout=10)
         read.cancel()
@@ -521,10 +523,11 @@ async def test_background_queries_wait_for_room_while_readers_are_let_in(
     assert len(running.queries) == limit + 1
 
 
-async def test_a_burst_beyond_what_is_answered_at_once_is_refused_at_once_with_a_time(
+async def test_a_burst_beyond_what_is_answered_at_once_is_refused_after_a_moment_with_a_time(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "FIRST", FEW)
+    monkeypatch.setattr(admission, "WAIT", 0.001)
 
     async def opened(call: Any) -> tuple[str, float | None]:
         try:
@@ -547,6 +550,26 @@ async def test_a_burst_beyond_what_is_answered_at_once_is_refused_at_once_with_a
     assert answers.count(("state_changed", None)) == limit
     assert answers.count(("OVERLOADED", 1.0)) == 10
     assert let_in == ("state_changed", None)
+
+
+async def test_a_first_burst_waits_until_there_is_room(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "FIRST", FEW)
+    lonely = {"default": {"join": False, "agents": {"entities": {}}}}
+    async with scripted_mesh(dsn, [ScriptedAgent(CARDS["entities"], stalls)], lonely) as channel:
+        stub = QueryServiceStub(channel)
+        limit = int(FEW * SHARES[Query.PRIORITY_INTERACTIVE])
+        first = [stub.Ask(pb.AskRequest(question="Well?"), timeout=50) for _ in range(limit)]
+        await asyncio.gather(*(call.read() for call in first))
+        late = stub.Ask(pb.AskRequest(question="Well?"), timeout=50)
+        # On one connection, the question arrives before the other's end.
+        reading = asyncio.ensure_future(late.read())
+        await asyncio.sleep(0)
+        first[0].cancel()
+        event = (await reading).event
+        for call in (*first, late):
+            call.cancel()
+
+    assert event.HasField("state_changed")
 
 
 async def test_a_question_of_a_session_leans_on_the_one_before_until_the_session_is_deleted(dsn: str) -> None:

@@ -6,10 +6,12 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
 from answermesh.orchestrator.admission import FIRST, FORGOTTEN_S, LEAST, SHARES, Admission
+from answermesh.orchestrator.lobby import MOST_WAITING, Caller, Lobby
 from answermesh.v1.query_pb2 import Query
 
 INTERACTIVE = Query.PRIORITY_INTERACTIVE
@@ -23,17 +25,20 @@ class Simulated:
     service_s: Callable[[float], float]
     deadline_s: float
     admission: Admission = field(default_factory=lambda: Admission(0.0))
+    lobby: Lobby = field(init=False)
     now_s: float = 0.0
     good: int = 0
     late: int = 0
     refused: int = 0
     took_s: list[float] = field(default_factory=list)
     _free: int = 0
+    _lobby: list[tuple[float, Caller]] = field(default_factory=list)
     _queue: deque[float] = field(default_factory=deque)
     _ends: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._free = self.workers
+        self.lobby = Lobby(self.admission)
 
     def offer(self, per_s: float, seconds: float) -> None:
         """Ask so many per second for some time; counts begin anew."""
@@ -47,12 +52,20 @@ class Simulated:
             self.now_s = next_s
             while self._queue and self.now_s - self._queue[0] >= self.deadline_s:
                 self._over(self._queue.popleft(), self.now_s)
-            if self.admission.room("t", INTERACTIVE, self.deadline_s, self.now_s) > 0:
-                self.admission.begun("t", self.deadline_s, self.now_s)
-                self._queue.append(self.now_s)
-                self._start()
-            else:
+            self._give_up()
+            caller = Caller("t", INTERACTIVE, self.deadline_s, partial(self._queue.append, self.now_s))
+            if wait_s := self.lobby.enter(caller, self.now_s):
+                self._lobby.append((self.now_s + wait_s, caller))
+            self.refused += not (caller.is_in or wait_s)
+            self._start()
+
+    def _give_up(self) -> None:
+        """Those who waited enough are refused."""
+        for until_s, caller in self._lobby:
+            if not caller.is_in and until_s <= self.now_s:
+                self.lobby.leave(caller, self.now_s)
                 self.refused += 1
+        self._lobby = [(until_s, one) for until_s, one in self._lobby if not one.is_in and until_s > self.now_s]
 
     def _start(self) -> None:
         while self._free and self._queue:
@@ -70,6 +83,7 @@ class Simulated:
         took_s = min(at_s - asked_s, self.deadline_s)
         self.took_s.append(took_s)
         self.admission.over("t", took_s, at_s, late=at_s - asked_s >= self.deadline_s)
+        self.lobby.call(at_s)
         if at_s - asked_s < self.deadline_s:
             self.good += 1
         else:
@@ -116,7 +130,56 @@ def test_all_are_let_in_as_long_as_they_are_soon_done() -> None:
     mesh = Simulated(10_000, lambda _: 0.05, 30.0)
     for in_flight in (16, 64, 256):
         mesh.offer(in_flight / 0.05, 3)
-        assert mesh.refused <= (0 if in_flight <= 64 else FIRST)
+        assert mesh.refused == 0
+
+
+def test_a_first_burst_of_many_waits_for_a_measure_instead_of_being_refused() -> None:
+    mesh = Simulated(10_000, lambda _: 0.1, 30.0)
+    mesh.offer(256 / 0.1, 0.1)
+    refused = mesh.refused
+    mesh.offer(1, 3)
+    assert (refused, mesh.refused, mesh.late) == (0, 0, 0)
+    assert mesh.good >= 256 - FIRST
+
+
+def test_nobody_waits_once_it_is_known_how_much_room_there_is() -> None:
+    mesh = Simulated(8, lambda _: 0.1, 2.0)
+    mesh.offer(800, 5)
+    callers = [Caller("t", INTERACTIVE, 2.0, lambda: None) for _ in range(1000)]
+    assert {mesh.lobby.enter(caller, mesh.now_s) for caller in callers} == {0.0}
+
+
+def test_who_matters_more_is_called_first_and_then_who_was_there_first() -> None:
+    lobby, called = Lobby(Admission(0.0)), list[str]()
+    first = [Caller("t", Query.PRIORITY_CRITICAL, 30.0, lambda: None) for _ in range(FIRST)]
+    for caller in first:
+        lobby.enter(caller, 0.0)
+    asked = (("batch", Query.PRIORITY_BATCH), ("one", INTERACTIVE), ("two", INTERACTIVE), ("key", first[0].priority))
+    for name, priority in asked:
+        assert lobby.enter(Caller("t", priority, 30.0, partial(called.append, name)), 0.0) > 0
+    for caller in first:
+        lobby.leave(caller, 0.1)
+    assert called == ["key", "one", "two", "batch"]
+
+
+def test_who_hung_up_while_waiting_takes_no_room() -> None:
+    lobby = Lobby(admission := Admission(0.0))
+    first = [Caller("t", Query.PRIORITY_CRITICAL, 30.0, lambda: None) for _ in range(FIRST)]
+    for caller in first:
+        lobby.enter(caller, 0.0)
+    gone = Caller("t", INTERACTIVE, 30.0, lambda: None)
+    lobby.enter(gone, 0.0)
+    lobby.leave(gone, 0.1)
+    for caller in first:
+        lobby.leave(caller, 0.2)
+    assert not gone.is_in
+    assert admission.room("t", Query.PRIORITY_CRITICAL, 30.0, 0.2) == FIRST
+
+
+def test_only_so_many_wait() -> None:
+    lobby = Lobby(Admission(0.0))
+    waits = [lobby.enter(Caller("t", INTERACTIVE, 30.0, lambda: None), 0.0) for _ in range(2 * MOST_WAITING)]
+    assert sum(wait_s > 0 for wait_s in waits) == MOST_WAITING
 
 
 def test_a_few_that_are_slow_for_a_while_say_nothing_of_how_many_could_be_answered() -> None:

@@ -20,6 +20,8 @@ from answermesh.v1.query_pb2 import Query
 # At once, as long as nothing is known, and in any case. The first is about what two processors can carry with agents
 # that compute; the least keeps the measure alive.
 FIRST, LEAST, MOST = 96, 8, 1024
+# Share of a query's time that it may wait for a measure, and the longest: the first span of a busy mesh has ended then.
+WAIT = 0.1
 # Share of a query's time by which those before it should be done; the rest is for what does not come evenly.
 PATIENCE, MOST_PATIENCE = 0.5, 0.9
 # A query that takes long by itself is not late for that: it may take so many times what the quickest lately took.
@@ -53,8 +55,9 @@ class Admission:
         self._busy_at_s = now_s
         self._span_from_s = now_s
         self._finished = self._late = 0
-        # How many there were, summed over the span's time.
+        # How many there were, summed over the span's time, and when it began.
         self._area = 0.0
+        self._at_first = 0
         self._counted_s = now_s
         # What the newest query was given, in seconds.
         self._allowed_s = 30.0
@@ -77,6 +80,10 @@ class Admission:
         others = sum(1 for other, count in self._running.items() if count and other != tenant)
         part = share // (others + 1) if others else share
         return min(share - self._total, part - self._running[tenant])
+
+    def wait_s(self, allowed_s: float) -> float:
+        """How long a query may wait for room: 0 where it is known how much there is, and waiting would not help."""
+        return 0.0 if self._rate is not None else min(WAIT * allowed_s, LONGEST_SPAN_S)
 
     def begun(self, tenant: str, allowed_s: float, now_s: float) -> None:
         """A query begins."""
@@ -121,15 +128,16 @@ class Admission:
             self._busy_at_s = now_s
         elif now_s - self._busy_at_s > FORGOTTEN_S:
             self._rate = None
-        self._span_from_s, self._area = now_s, 0.0
+        self._span_from_s, self._area, self._at_first = now_s, 0.0, self._total
         self._finished = self._late = 0
 
     def _is_busy(self, mean: float) -> bool:
         """Whether a span with so many on average shows what the mesh can do at most.
 
-        Much of the limit was used all the time (a burst at its end says nothing), or queries took long.
+        Much of the limit was used all the time (a burst at its end says nothing, nor one that has only begun: its first
+        answers take a while), or queries took long.
         """
-        if mean >= BUSY * self.limit(self._allowed_s):
+        if min(mean, self._at_first) >= BUSY * self.limit(self._allowed_s):
             return True
         usual_s = max(SLOWER * min(self._medians_s, default=0.0), self._allowed_s / 4)
         return bool(self._recent_s) and self._medians_s[-1] > usual_s

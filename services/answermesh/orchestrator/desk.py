@@ -19,6 +19,7 @@ from answermesh.orchestrator.answering.ending import Tally
 from answermesh.orchestrator.answering.plan import DEFAULT, Wiring
 from answermesh.orchestrator.answering.recovery import Course, agents_of, elapsed_s
 from answermesh.orchestrator.answering.run import Agents, QueryRun, allowed_s
+from answermesh.orchestrator.lobby import Caller, Lobby
 from answermesh.orchestrator.records.ephemeral import MemoryLog
 from answermesh.orchestrator.records.journal import Journal, QueryLog
 from answermesh.orchestrator.records.keeping import Keeping
@@ -90,6 +91,7 @@ class Desk:
         self._running: dict[str, _Running] = {}
         self._now_s = asyncio.get_running_loop().time
         self._admission = Admission(self._now_s())
+        self._lobby = Lobby(self._admission)
         self._keeping = Keeping(leases, tenant, self._held, self._lose)
         self._tasks: asyncio.TaskGroup | None = None
         self._wanted = asyncio.Event()
@@ -116,7 +118,7 @@ class Desk:
         Where it may linger, it is cancelled when nobody has read it for so long; else its caller cancels it.
         Raises Failure(OVERLOADED) when too many are being answered, SERVICE_UNAVAILABLE when the process is to stop.
         """
-        wiring, timeout_s = self._admitted(query, remaining_s)
+        wiring, timeout_s = await self._admitted(query, remaining_s)
         # Whoever takes the query over knows of no caller's deadline but by this.
         query.timeout.FromMicroseconds(round(timeout_s * 1e6))
         query_log = self._journal.begin(self._tenant, query, self._leases.owner)
@@ -124,12 +126,12 @@ class Desk:
         # Its agents are at work already; nothing of it is shown before.
         await query_log.born()
 
-    def ask_unstored(self, query: Query, remaining_s: float | None) -> MemoryLog:
+    async def ask_unstored(self, query: Query, remaining_s: float | None) -> MemoryLog:
         """Start on a query that is not stored, and ends with its caller; returns its log.
 
         Raises Failure(OVERLOADED) when too many are being answered.
         """
-        wiring, timeout_s = self._admitted(query, remaining_s)
+        wiring, timeout_s = await self._admitted(query, remaining_s)
         log = MemoryLog(query)
         self._run(log, wiring, timeout_s)
         return log
@@ -180,19 +182,32 @@ class Desk:
     def _lose(self, query_id: str) -> None:
         self._leave(query_id, "Another orchestrator has taken the query over.")
 
-    def _admitted(self, query: Query, remaining_s: float | None) -> tuple[Wiring, float]:
-        """How to answer a query and for how long, if there is room for it and its caller waits long enough."""
-        if self._closed:
-            raise Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.", retry_after_s=0.0)
+    async def _admitted(self, query: Query, remaining_s: float | None) -> tuple[Wiring, float]:
+        """How to answer a query and for how long, if there is room for it and its caller waits long enough.
+
+        It counts as begun then. Who can afford it waits for a moment where nobody knows yet how much room there is.
+        """
         wiring = self._plans.wiring(query.plan)
-        timeout_s = _allowed_s(query, wiring, remaining_s)
+        began_s, timeout_s = self._now_s(), _allowed_s(query, wiring, remaining_s)
         if timeout_s <= 0:
             raise exceeded()
-        if self._admission.room(self._tenant, query.priority, timeout_s, self._now_s()) <= 0:
-            retry_after_s = self._admission.retry_after_s()
-            message = f"More is asked than can be answered in time; try again in {retry_after_s:.1f} s."
-            raise Failure(Reason.OVERLOADED, message, retry_after_s=retry_after_s)
-        return wiring, timeout_s
+        called = asyncio.Event()
+        caller = Caller(self._tenant, query.priority, timeout_s, called.set)
+        try:
+            if wait_s := self._lobby.enter(caller, began_s):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await called.wait()
+            if self._closed:
+                raise Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.", retry_after_s=0.0)
+            if not caller.is_in:
+                retry_after_s = self._admission.retry_after_s()
+                message = f"More is asked than can be answered in time; try again in {retry_after_s:.1f} s."
+                raise Failure(Reason.OVERLOADED, message, retry_after_s=retry_after_s)
+        except BaseException:
+            self._lobby.leave(caller, self._now_s())
+            raise
+        return wiring, timeout_s - (self._now_s() - began_s)
 
     def _room(self, priority: int) -> int:
         return self._admission.room(self._tenant, priority, DEFAULT.timeout_s, self._now_s())
@@ -273,6 +288,7 @@ class Desk:
     def _start(self, claim: Claim, wiring: Wiring, patience_s: float | None, events: Sequence[QueryEvent] = ()) -> None:
         timeout_s = max(0.0, _allowed_s(claim.record, wiring, None) - elapsed_s(events))
         query_log = self._journal.open(self._tenant, claim.record, claim.fence, events[-1].sequence if events else 1)
+        self._admission.begun(self._tenant, timeout_s, self._now_s())
         self._run(query_log, wiring, timeout_s, events, patience_s)
 
     def _run(
@@ -285,7 +301,6 @@ class Desk:
     ) -> None:
         assert self._tasks is not None, "the desk is not running"
         began_s = self._now_s()
-        self._admission.begun(self._tenant, timeout_s, began_s)
         name = query_log.record.name
         query_id = name.removeprefix("queries/")
         run = QueryRun(query_log, wiring, self._agents, timeout_s, Course(wiring, events))
@@ -308,6 +323,7 @@ class Desk:
                 now_s = self._now_s()
                 took_s = None if run.was_stopped else now_s - began_s
                 self._admission.over(self._tenant, took_s, now_s, late=run.was_late)
+                self._lobby.call(now_s)
                 self._emptied.set()
                 if self._more_wait:
                     self._wanted.set()

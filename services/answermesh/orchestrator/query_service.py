@@ -70,7 +70,7 @@ class QueryService(QueryServiceServicer):
             if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
                 # There is nothing that the reader could come back to.
                 linger_s = 0.0
-                log = self._desk.ask_unstored(query, remaining_s())
+                log = await self._desk.ask_unstored(query, remaining_s())
                 # The run has begun when the first response goes out, which then tells that too.
                 await asyncio.sleep(0)
                 watching = log.watch(FRAME_S if request.batched else 0.0)
