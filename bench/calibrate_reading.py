@@ -5,12 +5,17 @@
 The folder holds one split of SQuAD 2.0, so each figure is of articles that the weights were not fitted on: one article
 is left out at a time. The weights that are written are fitted on the articles of FITTED alone; the others are never
 fitted on.
+
+Its unanswerable questions are all made to look answerable, and its paragraphs are all long. So each question is also
+asked of other texts, `Way`: most questions that a text does not answer are not made to deceive, and a note of one
+sentence answers, too. No sign may count against its meaning, as it may where it tells only how a set was made.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import enum
 import gzip
 import json
 from collections import Counter
@@ -24,7 +29,6 @@ import numpy as np
 from answermesh.agents.authoring import answerable, reading
 from answermesh.agents.authoring.spans import pieces
 from answermesh.agents.checking.traits import omissions
-from answermesh.agents.scoring import cosine
 from answermesh.evaluation.answers import exact_match, token_f1
 from answermesh.knowledge.sentences import split
 from bench.calibrate import auc
@@ -40,58 +44,99 @@ RIDGE = 5.0
 RARE = 40
 
 
+class Way(enum.Enum):
+    """Of which text a question is asked."""
+
+    OWN = enum.auto()
+    # A paragraph of another article.
+    FOREIGN = enum.auto()
+    # Its paragraph without the sentences that hold the answer.
+    WITHOUT = enum.auto()
+    # The best sentence of its paragraph, under its title and without one.
+    ALONE = enum.auto()
+    UNTITLED = enum.auto()
+
+
+# Of a question asked so, in the fit.
+WEIGHT = {Way.OWN: 1.0, Way.FOREIGN: 0.5, Way.WITHOUT: 0.3, Way.ALONE: 0.25, Way.UNTITLED: 0.25}
+# Signs that may only speak for an answer, and those that may only speak against one; lengths may do either.
+FOR = frozenset({"logit", "cosine"})
+EITHER = frozenset({"length", "sentence_length"})
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A question, read against its paragraph."""
+    """A question, read against a text."""
 
     id: str
     article: str
     answers: Sequence[str]
     signs: Array
-    # Text of each piece of the best sentences, with its features.
-    texts: Sequence[str]
-    features: Sequence[Mapping[str, float]]
-    # Whether it was asked of a paragraph of another article.
-    foreign: bool
+    way: Way
+    # Text of each piece of the best sentences, with its features; of its own paragraph alone.
+    texts: Sequence[str] = ()
+    features: Sequence[Mapping[str, float]] = ()
 
 
 async def read_all(data: Path, models: EmbeddedModels) -> list[Read]:
     corpus = {row["id"]: row for row in rows(data / "squad2" / "corpus.jsonl.gz")}
     others = sorted(corpus)
-    found = []
+    found: list[Read] = []
     for index, query in enumerate(rows(data / "squad2" / "queries.jsonl.gz")):
-        found.append(await read_one(query, corpus[query["context_id"]], models, foreign=False))
-        if index % 6 == 0:
-            stranger = corpus[others[(index * 7) % len(others)]]
-            if stranger["title"] != corpus[query["context_id"]]["title"]:
-                found.append(await read_one({**query, "answers": []}, stranger, models, foreign=True))
+        context = corpus[query["context_id"]]
+        found += await read_one(query, context, models)
+        stranger = corpus[others[(index * 7) % len(others)]]
+        if index % 6 == 0 and stranger["title"] != context["title"]:
+            text, title = stranger["text"], stranger["title"]
+            foreign = await signs_of(query["text"], sentences_of(text), text, title, models)
+            found.append(Read(query["id"], query["context_id"].split("#")[0], [], foreign, Way.FOREIGN))
     return found
 
 
-async def read_one(
-    query: Mapping[str, Any], context: Mapping[str, Any], models: EmbeddedModels, *, foreign: bool
-) -> Read:
-    text, question = context["text"], query["text"]
-    sentences = [text[span.start : span.end] for span in split(text)]
-    shown = [f"{context['title']}: {sentence}" for sentence in sentences]
-    logits = await models.score(question, shown)
+async def read_one(query: Mapping[str, Any], context: Mapping[str, Any], models: EmbeddedModels) -> list[Read]:
+    """A question against its own paragraph, and against what can be made of that."""
+    text, title, question, answers = context["text"], context["title"], query["text"], query["answers"]
+    article = query["context_id"].split("#")[0]
+    sentences = sentences_of(text)
+    logits = await models.score(question, [f"{title}: {one}" for one in sentences])
     order = sorted(range(len(sentences)), key=lambda n: -logits[n])
-    best = order[0]
-    asked, nearest, *without = await models.vectors([question, shown[best], *omissions(question)])
-    base = cosine(asked, nearest)
-    changes = [cosine(one, nearest) - base for one in without]
-    passage = f"{context['title']} {text}"
-    signs = answerable.signs(question, sentences[best], passage, [logits[n] for n in order], base, changes)
     candidates = [(n, piece) for n in order[: reading.SENTENCES] for piece in pieces(sentences[n])]
-    return Read(
+    own = Read(
         query["id"],
-        query["context_id"].split("#")[0],
-        query["answers"],
-        np.array(astuple(signs), dtype=float),
+        article,
+        answers,
+        await signs_of(question, sentences, text, title, models),
+        Way.OWN,
         [sentences[n][piece.start : piece.end] for n, piece in candidates],
-        [reading.features(question, sentences[n], piece, logits[n] - logits[best]) for n, piece in candidates],
-        foreign,
+        [reading.features(question, sentences[n], piece, logits[n] - logits[order[0]]) for n, piece in candidates],
     )
+    found = [own]
+    holding = {n for n in order if any(answer in sentences[n] for answer in answers)}
+    rest = [one for n, one in enumerate(sentences) if n not in holding]
+    if holding and rest:
+        signs = await signs_of(question, rest, " ".join(rest), title, models)
+        found.append(Read(query["id"], article, [], signs, Way.WITHOUT))
+    if bool(answers) == (order[0] in holding):
+        best = sentences[order[0]]
+        for way, shown in ((Way.ALONE, title), (Way.UNTITLED, "")):
+            signs = await signs_of(question, [best], best, shown, models)
+            found.append(Read(query["id"], article, answers, signs, way))
+    return found
+
+
+def sentences_of(text: str) -> list[str]:
+    return [text[span.start : span.end] for span in split(text)]
+
+
+async def signs_of(question: str, sentences: Sequence[str], text: str, title: str, models: EmbeddedModels) -> Array:
+    """The signs of a question beside the best of these sentences, as an author takes them."""
+    shown = [f"{title}: {one}" if title else one for one in sentences]
+    logits = await models.score(question, shown)
+    best = max(range(len(sentences)), key=lambda n: logits[n])
+    asked, *vectors = await models.vectors([question, sentences[best], shown[best], *omissions(question)])
+    alike, changes = answerable.likeness(asked, vectors[:2], vectors[2:])
+    found = answerable.signs(question, sentences[best], f"{title} {text}", logits[best], alike, changes)
+    return np.array(astuple(found), dtype=float)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -103,10 +148,24 @@ def fit_answerable(found: Sequence[Read]) -> tuple[float, Array]:
     """Bias and weights of the signs as they are, not standardised."""
     x = np.array([one.signs for one in found])
     truth = np.array([bool(one.answers) for one in found])
-    weight = np.where([one.foreign for one in found], 0.5, 1.0)
-    fitted = fit(x, np.stack([truth, ~truth], axis=1).astype(float), weight, PENALTY)
-    weights = (fitted.weights[:, 0] - fitted.weights[:, 1]) / fitted.scale
-    return float(fitted.bias[0] - fitted.bias[1] - weights @ fitted.mean), weights
+    y = np.stack([truth, ~truth], axis=1).astype(float)
+    weight = np.array([WEIGHT[one.way] for one in found])
+    kept = list(range(len(answerable.NAMES)))
+    while True:
+        fitted = fit(x[:, kept], y, weight, PENALTY)
+        each = (fitted.weights[:, 0] - fitted.weights[:, 1]) / fitted.scale
+        wrong = [n for n, value in zip(kept, each, strict=True) if not _meant(answerable.NAMES[n], value)]
+        if not wrong:
+            break
+        kept = [n for n in kept if n not in wrong]
+    weights = np.zeros(len(answerable.NAMES))
+    weights[kept] = each
+    return float(fitted.bias[0] - fitted.bias[1] - each @ fitted.mean), weights
+
+
+def _meant(name: str, weight: float) -> bool:
+    """Whether a weight says what its sign means."""
+    return name in EITHER or (weight >= 0) == (name in FOR)
 
 
 def fit_pieces(found: Sequence[Read]) -> dict[str, float]:
@@ -210,17 +269,17 @@ async def main() -> None:
     models = EmbeddedModels(options.memory)
     found = await read_all(options.data, models)
     models.remember()
-    own = [one for one in found if not one.foreign]
+    own = [one for one in found if one.way is Way.OWN]
     left_out = []
     for article in sorted({one.article for one in own}):
         rest = [one for one in found if one.article != article]
         bias, weights = fit_answerable(rest)
-        named = fit_pieces([one for one in rest if not one.foreign])
+        named = fit_pieces([one for one in rest if one.way is Way.OWN])
         left_out += measured([one for one in own if one.article == article], bias, weights, named)
     show("each article by the others", left_out)
     fitting = [one for one in found if one.article in FITTED]
     bias, weights = fit_answerable(fitting)
-    named = fit_pieces([one for one in fitting if not one.foreign])
+    named = fit_pieces([one for one in fitting if one.way is Way.OWN])
     show("articles never fitted on", measured([one for one in own if one.article not in FITTED], bias, weights, named))
     if options.write:
         head = HEADER.format(what="Whether a sentence answers a question.", count=len(fitting), articles=len(FITTED))

@@ -81,8 +81,7 @@ async def import_text(mesh: Client, folder: Path) -> None:
 
 
 async def answer_of(mesh: Client, question: str) -> v1.Query:
-    # How sure it is does not matter here.
-    async with aclosing(mesh.ask(question, min_confidence=0)) as events:
+    async with aclosing(mesh.ask(question)) as events:
         async for event in events:
             kind, value = chosen(event, "event")
             if kind == "query_ended":

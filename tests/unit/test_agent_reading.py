@@ -61,11 +61,11 @@ def test_a_sentence_without_pieces_has_no_short_answer() -> None:
     assert read("What is it?", ["It is."], [0.0]) is None
 
 
-async def conclusion(min_confidence: float | None) -> Conclusion:
+async def conclusion(min_confidence: float | None, beside: str = "Many visit the tower every year. ") -> Conclusion:
     agent = Synthesis(WordScorer(), None)
-    run = FakeRun(agent.card, "Who built the Eiffel Tower?")
+    run = FakeRun(agent.card, "Who built the Eiffel Tower in Paris between 1887 and 31 March 1889?")
     run.min_confidence = min_confidence
-    run.feed(passage(f"Many visit the tower every year. {TOWER}", start=40))
+    run.feed(passage(f"{beside}{TOWER}", start=40))
     run.end()
     await agent.run(run)
     return run.emitted[-1].conclusion
@@ -84,3 +84,7 @@ async def test_the_caller_sets_how_sure_an_answer_must_be() -> None:
     assert not never.answered
     assert not never.HasField("short_answer")
     assert always.confidence == never.confidence
+
+
+async def test_a_document_of_one_sentence_answers_as_surely_as_a_long_one() -> None:
+    assert (await conclusion(0.0, beside="")).confidence == (await conclusion(0.0)).confidence

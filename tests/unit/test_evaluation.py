@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from answermesh.errors import Failure
 from answermesh.evaluation.alterations import alterations
-from answermesh.evaluation.answers import contains, exact_match, token_f1
+from answermesh.evaluation.answers import contains, exact_match, token_f1, token_recall
 from answermesh.evaluation.rankings import measures
 from answermesh.evaluation.records import Runs
 from answermesh.evaluation.running import limited
@@ -162,6 +162,7 @@ def test_answers_are_scored_as_squad_does() -> None:
     assert token_f1("in the 10th century", "10th century") == pytest.approx(0.8)
     assert token_f1("cat cat dog", "cat dog dog") == pytest.approx(2 / 3)
     assert (token_f1("", ""), token_f1("x", ""), token_f1("", "x")) == (1, 0, 0)
+    assert token_recall("She brings bread, twice a week.", "bread twice a month") == pytest.approx(2 / 3)
     assert contains("It was in May 1940.", ["10 May 1940", "May 1940"]) == 1
     assert contains("It was in 1940.", ["May 1940"]) == 0
     assert contains("", []) == 1

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from answermesh.errors import Failure, Reason
 from answermesh.models.batching import Lane
 from answermesh.models.encoder import Row
+from answermesh.models.memory import Memory
 from answermesh.models.worker import Worker
 from answermesh.rpc.deadline import fail_after
 
@@ -98,6 +99,40 @@ async def test_a_caller_that_leaves_while_its_batch_runs_harms_nobody() -> None:
             leaving.cancel()
             model.go.release(2)
         assert [float(result) for result in await worker.submit(Lane.QUERY, rows(2))] == [2]
+
+
+async def test_what_two_callers_ask_at_once_runs_once() -> None:
+    model = HeldModel()
+    async with running(model) as worker, asyncio.TaskGroup() as group:
+        first = group.create_task(worker.submit(Lane.SCORE, rows(1, 2)))
+        await model.wait_started()
+        second = group.create_task(worker.submit(Lane.SCORE, rows(2, 3)))
+        await asyncio.sleep(0)
+        model.go.release(100)
+        assert [float(result) for result in await first] == [1, 2]
+        assert [float(result) for result in await second] == [2, 3]
+    assert sorted(number for run in model.runs for number in run) == [1, 2, 3]
+
+
+async def test_documents_which_depend_on_their_company_run_each_time() -> None:
+    model = HeldModel()
+    model.go.release(100)
+    async with running(model) as worker:
+        for _ in range(2):
+            await worker.submit(Lane.DOCUMENT, rows(1))
+    assert model.runs == [[1], [1]]
+
+
+def test_the_memory_forgets_what_was_used_longest_ago() -> None:
+    memory = Memory(rows=2)
+    one, two, three = rows(1, 2, 3)
+    memory.put(Lane.QUERY, one, np.float32(1)[np.newaxis])
+    memory.put(Lane.QUERY, two, np.float32(2)[np.newaxis])
+    assert memory.get(Lane.QUERY, one) is not None
+    memory.put(Lane.QUERY, three, np.float32(3)[np.newaxis])
+    assert memory.get(Lane.QUERY, two) is None
+    assert memory.get(Lane.SCORE, one) is None
+    assert memory.get(Lane.QUERY, one) == 1
 
 
 async def test_the_deadline_ends_the_wait() -> None:

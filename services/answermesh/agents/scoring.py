@@ -24,7 +24,7 @@ class Scorer(Protocol):
         """Logits; above 0 the text likely answers the query. Raises AioRpcError where the models do not answer."""
 
     async def vectors(self, texts: Sequence[str]) -> list[Sequence[float]]:
-        """Vectors of length 1, all embedded as documents. Raises AioRpcError where the models do not answer."""
+        """Vectors of length 1, the same for the same text. Raises AioRpcError where the models do not answer."""
 
 
 class ModelScorer:
@@ -45,7 +45,9 @@ class ModelScorer:
         found: list[Sequence[float]] = []
         for start in range(0, len(texts), TEXTS_PER_CALL):
             part = texts[start : start + TEXTS_PER_CALL]
-            request = EmbedRequest(texts=part, purpose=EmbedRequest.PURPOSE_DOCUMENT)
+            # As queries, which run alone: among documents, a vector depends a little on what other callers send, and
+            # what a word changes is as small.
+            request = EmbedRequest(texts=part, purpose=EmbedRequest.PURPOSE_QUERY)
             response: EmbedResponse = await self._models.Embed(request)
             found.extend(vector.values for vector in response.vectors)
         return found

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
-from answermesh.agents.authoring.answerable import probability, signs
+from answermesh.agents.authoring.answerable import likeness, probability, signs
 from answermesh.agents.authoring.extractive import (
     Scored,
     choose,
@@ -31,7 +31,7 @@ from answermesh.agents.ids import identifier
 from answermesh.agents.language.subquestions import subquestions
 from answermesh.agents.language.suspicion import suspects
 from answermesh.agents.models import open_llm
-from answermesh.agents.scoring import ModelScorer, Scorer, cosine
+from answermesh.agents.scoring import ModelScorer, Scorer
 from answermesh.agents.sources import Source
 from answermesh.config import Settings
 from answermesh.llm import LanguageModels
@@ -125,11 +125,11 @@ class Synthesis:
         best = ranked[0].source
         # Of a compound question, the part that the sentence answers: it cannot go along with the others.
         question = (subquestions(question) or [question])[ranked[0].part]
-        asked, nearest, *without = await self._scorer.vectors([question, in_context(best), *omissions(question)])
-        base = cosine(asked, nearest)
+        texts = [question, best.text, in_context(best), *omissions(question)]
+        asked, alone, under_heading, *without = await self._scorer.vectors(texts)
+        alike, changes = likeness(asked, [alone, under_heading], without)
         passage = " ".join([best.passage.document_title, *best.passage.headings, best.passage.text])
-        changes = [cosine(one, nearest) - base for one in without]
-        return probability(signs(question, best.text, passage, [one.logit for one in ranked], base, changes))
+        return probability(signs(question, best.text, passage, ranked[0].logit, alike, changes))
 
     async def _score(self, question: str, gathering: Gathering) -> list[Scored]:
         """Score sentences while passages come, until no more come for a moment, or enough have been read.
@@ -162,12 +162,14 @@ class Synthesis:
         """Each sentence with its logit against the question, or against the part of it that it answers best."""
         if not sources:
             return []
-        texts = [in_context(source) for source in sources]
+        # Sentences of one turn are read as one.
+        texts = list(dict.fromkeys(map(in_context, sources)))
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(self._scorer.score(question, texts)) for question in questions]
-        columns = [task.result() for task in asked]
+        by_text = dict(zip(texts, zip(*(task.result() for task in asked), strict=True), strict=True))
         found: list[Scored] = []
-        for source, *logits in zip(sources, *columns, strict=True):
+        for source in sources:
+            logits = by_text[in_context(source)]
             part = max(range(len(logits)), key=lambda n: logits[n])
             found.append(Scored(source, logits[part], part))
         return found

@@ -30,6 +30,14 @@ def token_f1(told: str, right: str) -> float:
     return 2 * both / (len(mine) + len(theirs))
 
 
+def token_recall(told: str, right: str) -> float:
+    """The share of a right answer's words that stand in what was told: what whole sentences can be held to (Adlakha et
+    al. 2024); 1 where the answer has none.
+    """
+    wanted = Counter(normal(right))
+    return sum((Counter(normal(told)) & wanted).values()) / wanted.total() if wanted else 1.0
+
+
 def contains(told: str, right: Sequence[str]) -> float:
     """1 where one of the right answers stands in the text, word for word; with none, where the text is empty."""
     text = f" {' '.join(normal(told))} "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from answermesh.agents.authoring.reading import read
 from answermesh.agents.language.suspicion import suspect
-from answermesh.agents.language.turns import turn_at
+from answermesh.agents.language.turns import Turn, turn_at
 from answermesh.agents.language.words import content_stems, similarity
 from answermesh.agents.sources import Source
 from answermesh.v1.finding_pb2 import Passage, Relation, ShortAnswer, Span
@@ -25,8 +25,9 @@ MAX_SENTENCES = 3
 # Share of words in common from which two sentences say the same.
 REDUNDANT = 0.6
 MIN_WORDS = 4
-# Sentences of a turn of a conversation that are told.
+# Sentences of a turn of a conversation that are told, and characters of it that the models read.
 MAX_TURN = 6
+MAX_READ_CHARS = 600
 # A short answer is told from this probability on; lower, silence scores better on SQuAD 2 (bench.calibrate_reading).
 MIN_SHORT = 0.3
 SHARED = 0.35
@@ -94,13 +95,13 @@ def preselect(
 
 
 def in_context(source: Source) -> str:
-    """The sentence as the cross-encoder reads it: under its heading, without which "It is 100 ms." answers nothing, and
-    behind the name of whoever says it.
+    """The sentence as the models read it: under its heading, without which "It is 100 ms." answers nothing, and within
+    its turn of a conversation, where a sentence alone is mostly "Sounds good!".
     """
     heading = source.passage.headings[-1] if source.passage.headings else source.passage.document_title
-    said = turn_at(source.passage.text, source.start)
-    speaker = said.speaker if said and said.start != source.start else ""
-    return ": ".join(part for part in (heading, speaker, source.text) if part)
+    whole = turn_at(source.passage.text, source.start)
+    said = source.passage.text[whole.start : whole.end].strip()[:MAX_READ_CHARS] if whole else source.text
+    return f"{heading}: {said}" if heading else said
 
 
 def turn(source: Source, neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:
@@ -111,14 +112,20 @@ def turn(source: Source, neighbors: Mapping[tuple[str, int], Source]) -> list[So
     whole = turn_at(source.passage.text, source.start)
     if whole is None:
         return [source]
-    around = [source]
-    for step in (-1, 1):
-        index = source.index + step
-        while (other := neighbors.get((source.passage.name, index))) and whole.start <= other.start < whole.end:
-            if harmless(other):
-                around.append(other)
-            index += step
-    return sorted(around, key=lambda one: one.start)[:MAX_TURN]
+    before = _within(whole, source, -1, neighbors)[: MAX_TURN - 1]
+    after = _within(whole, source, 1, neighbors)[: MAX_TURN - 1 - len(before)]
+    return [*reversed(before), source, *after]
+
+
+def _within(whole: Turn, source: Source, step: int, neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:
+    """The sentences of a turn from a neighbour of this one on, outwards."""
+    found: list[Source] = []
+    index = source.index + step
+    while (other := neighbors.get((source.passage.name, index))) and whole.start <= other.start < whole.end:
+        if harmless(other):
+            found.append(other)
+        index += step
+    return found
 
 
 def choose(question: str, scored: Sequence[Scored], neighbors: Mapping[tuple[str, int], Source]) -> list[Source]:

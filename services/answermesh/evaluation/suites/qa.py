@@ -10,7 +10,7 @@ from typing import Any
 from answermesh.client import Client
 from answermesh.client.members import chosen, is_set
 from answermesh.errors import Failure, Reason
-from answermesh.evaluation.answers import contains, exact_match, token_f1
+from answermesh.evaluation.answers import contains, exact_match, token_f1, token_recall
 from answermesh.evaluation.sets import corpus, items, sets
 from answermesh.evaluation.statistics import area_under_curve
 from answermesh.evaluation.suite import Item, Outcome, Record, Task
@@ -25,7 +25,10 @@ class Questions:
     """Sets whose questions have answers: over the whole corpus, and where they name their passage, over that alone."""
 
     name = "qa"
-    about = "Questions answered; `-reader` sets are answered from the passage that the question was written for."
+    about = (
+        "Questions answered; `-reader` sets are answered from the passage that the question was written for. `right`: "
+        "a right answer stands in the text word for word; `recall`: the share of its words that do."
+    )
     headline = ("F1", "EM", "right", "wrong", "silent", "AUC_answerable")
 
     def tasks(self, folder: Path) -> Iterable[Task]:
@@ -53,7 +56,9 @@ class Questions:
             "wrong": float(answer.answered and not told_right),
             "silent": float(not answer.answered),
         }
-        metrics |= {f"{name}_answerable": metrics[name] for name in ("EM", "F1", "right")} if right else {}
+        if right:
+            metrics |= {f"{name}_answerable": metrics[name] for name in ("EM", "F1", "right")}
+            metrics["recall_answerable"] = max(token_recall(said, one) for one in right)
         details = {
             "question": item.row["text"],
             "right": right,
