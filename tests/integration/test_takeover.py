@@ -214,3 +214,29 @@ async def test_an_orchestrator_that_is_told_to_stop_hands_its_queries_over(dsn: 
 
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     check_whole(seen, rest, stored)
+
+
+async def test_an_answer_that_is_not_stored_goes_on_at_an_orchestrator_that_is_told_to_stop(
+    dsn: str, tmp_path: Path
+) -> None:
+    author = Author()
+    team = agents(synthesis=author.script)
+    async with pair(dsn, tmp_path, team) as (first, _):
+        stub = QueryServiceStub(first.channel)
+        stored = stub.Ask(pb.AskRequest(question="Well?"), timeout=60)
+        await until_text(aiter(stored))
+        request = pb.AskRequest(question="Well?", durability=pb.AskRequest.DURABILITY_EPHEMERAL)
+        unstored = stub.Ask(request, timeout=60)
+        seen = await until_text(aiter(unstored))
+        first.signal(signal.SIGTERM)
+        # Those that others can go on with have been left to them.
+        with pytest.raises(grpc.aio.AioRpcError):
+            async for _response in stored:
+                pass
+        author.gate.set()
+        seen += [response.event async for response in unstored]
+        async with asyncio.timeout(10):
+            await first.process.wait()
+
+    assert seen[-1].query_ended.state == Query.STATE_SUCCEEDED
+    assert seen[-1].query_ended.answer.text == TEXT

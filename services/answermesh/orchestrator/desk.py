@@ -40,8 +40,10 @@ SETTLE_S = 5.0
 # How long the reader of a query that goes on here may take to come back; it finds a dead process within 3 s.
 RETURN_S = 10.0
 STOPPING = "The orchestrator is stopping; another goes on. Watch the query again."
-# How long queries may go on here when the process is to stop, before they are left to others.
+# How long queries may go on here when the process is to stop, before they are left to others; and those that are not
+# stored, which nobody else can go on with: most of the 30 s that Kubernetes waits, and that a query is given.
 DRAIN_S = 4.0
+DRAIN_UNSTORED_S = 25.0
 # How long ending a query that was stopped may take.
 STOP_S = 10.0
 
@@ -105,7 +107,7 @@ class Desk:
 
     @property
     def closed(self) -> bool:
-        """Whether all queries were left to others: they are not cancelled when their streams end."""
+        """Whether all stored queries were left to others: they are not cancelled when their streams end."""
         return self._closed
 
     async def until_ready(self) -> None:
@@ -180,7 +182,7 @@ class Desk:
         return {query_id: log.fence for query_id, log in logs if isinstance(log, QueryLog) and not log.newborn_of}
 
     def _lose(self, query_id: str) -> None:
-        self._leave(query_id, "Another orchestrator has taken the query over.")
+        self._leave(self._running[query_id], "Another orchestrator has taken the query over.")
 
     async def _admitted(self, query: Query, remaining_s: float | None) -> tuple[Wiring, float]:
         """How to answer a query and for how long, if there is room for it and its caller waits long enough.
@@ -218,29 +220,46 @@ class Desk:
                 await self._plans.settled(agents)
 
     async def drain(self) -> None:
-        """Take up nothing more, let queries end for a moment, and leave the rest to others as it is."""
+        """Take up nothing more, let queries end for a moment, and leave the rest to others as it is.
+
+        What is not stored has nobody else, and goes on for longer.
+        """
         self._draining = True
+        ends_s = self._now_s() + DRAIN_UNSTORED_S
+        await self._until_empty(self._now_s() + DRAIN_S)
+        await self._hand_over()
+        self._watching.move_on(Failure(Reason.SERVICE_UNAVAILABLE, STOPPING))
+        await self._until_empty(ends_s)
+        await self._close()
+
+    async def _until_empty(self, until_s: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout_at(until_s):
                 while self._running:
                     self._emptied.clear()
                     await self._emptied.wait()
-        await self._close()
-        self._watching.move_on(Failure(Reason.SERVICE_UNAVAILABLE, STOPPING))
 
-    async def _close(self) -> None:
-        """Leave all that is being answered to others, as it is."""
+    async def _hand_over(self) -> None:
+        """Leave all that is stored to others, as it is."""
         self._draining = self._closed = True
         self._may_start.set()
-        for query_id in self._running:
-            self._leave(query_id, STOPPING)
-        if tasks := [running.task for running in self._running.values()]:
-            await asyncio.wait(tasks, timeout=STOP_S)
+        await self._leave_all(query_id for query_id, one in self._running.items() if isinstance(one.log, QueryLog))
         await self._keeping.resign()
 
-    def _leave(self, query_id: str, why: str) -> None:
+    async def _close(self) -> None:
+        """Leave all that is being answered."""
+        await self._hand_over()
+        await self._leave_all(self._running)
+
+    async def _leave_all(self, query_ids: Iterable[str]) -> None:
+        leaving = [self._running[query_id] for query_id in list(query_ids)]
+        for running in leaving:
+            self._leave(running, STOPPING)
+        if leaving:
+            await asyncio.wait([running.task for running in leaving], timeout=STOP_S)
+
+    def _leave(self, running: _Running, why: str) -> None:
         """Stop answering a query, and write nothing more of it; one that is not stored ends here with the reason."""
-        running = self._running[query_id]
         failure = Failure(Reason.SERVICE_UNAVAILABLE, why)
         if isinstance(running.log, QueryLog):
             running.log.fail(failure)

@@ -60,14 +60,15 @@ class QueryService(QueryServiceServicer):
     async def Ask(
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[pb.AskRequest, pb.AskResponse]
     ) -> AsyncIterator[pb.AskResponse]:
-        query = await self._accepted("", request, request.durability != pb.AskRequest.DURABILITY_EPHEMERAL)
+        stored = request.durability != pb.AskRequest.DURABILITY_EPHEMERAL
+        query = await self._accepted("", request, stored)
         query.priority = request.priority or Query.PRIORITY_INTERACTIVE
         query_id = query.name.removeprefix("queries/")
         linger_s = _linger_s(request.linger)
         ended = named = False
         await self._desk.until_ready()
         try:
-            if request.durability == pb.AskRequest.DURABILITY_EPHEMERAL:
+            if not stored:
                 # There is nothing that the reader could come back to.
                 linger_s = 0.0
                 log = await self._desk.ask_unstored(query, remaining_s())
@@ -85,7 +86,7 @@ class QueryService(QueryServiceServicer):
                         yield pb.AskResponse(event=together[0], more=together[1:])
         finally:
             # A reader that has seen no event cannot come back: it has not learnt the query's name.
-            if not (ended or self._desk.closed or (linger_s and named)):
+            if not (ended or (stored and self._desk.closed) or (linger_s and named)):
                 self._desk.cancel(query_id, Failure(Reason.CANCELLED, "Its reader hung up."))
 
     async def CreateQuery(

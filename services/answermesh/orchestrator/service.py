@@ -97,9 +97,13 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
 
 async def _drain(server: Server, desk: Desk) -> None:
     await server.draining.wait()
-    # Until then, clients that do not know yet still call.
-    await asyncio.sleep(server.drain_wait_s)
-    await desk.drain()
+    server.drained.clear()
+    try:
+        # Until then, clients that do not know yet still call.
+        await asyncio.sleep(server.drain_wait_s)
+        await desk.drain()
+    finally:
+        server.drained.set()
 
 
 def configured_agents(settings: Settings) -> dict[str, list[str]]:

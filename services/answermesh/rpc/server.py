@@ -20,6 +20,8 @@ from answermesh.rpc import forward, health, listen, options, reflection
 from answermesh.rpc.edge import Edge, Handler
 from answermesh.rpc.tenancy import DEFAULT_TENANT
 
+# No service takes as long to be drained.
+_LONGEST_S = 3600.0
 # How long drain waits for handlers that were cancelled to clean up.
 _CLEAN_UP_S = 5.0
 
@@ -48,6 +50,9 @@ class Server:
         # Set when clients are told to go elsewhere: streams that would stay open for ever end by it, and what a service
         # has to hand over, it hands over then.
         self.draining = asyncio.Event()
+        # A service whose calls cannot go on elsewhere clears it, and sets it when it has brought them to their end.
+        self.drained = asyncio.Event()
+        self.drained.set()
         self._services: list[str] = []
         self._started = False
         self._server = grpc.aio.server(
@@ -97,8 +102,9 @@ class Server:
     async def drain(self, grace_s: float = 5.0) -> None:
         """Stop without losing a call.
 
-        Clients learn that no more is served here, and go elsewhere; after that, running calls have `grace_s` to end
-        before they are cancelled. Returns when the last handler has cleaned up. Cancelled, it stops at once.
+        Clients learn that no more is served here, and go elsewhere; after that, running calls have `grace_s` to end,
+        and until `drained`, before they are cancelled. Returns when the last handler has cleaned up. Cancelled, it
+        stops at once.
         """
         self.draining.set()
         self.set_serving(False)
@@ -106,7 +112,11 @@ class Server:
             if self._started:
                 await asyncio.sleep(self.drain_wait_s)
             self._health.end()
-            await self._server.stop(grace_s)
+            async with asyncio.TaskGroup() as group:
+                stopping = group.create_task(self._server.stop(_LONGEST_S))
+                await asyncio.wait([stopping], timeout=grace_s)
+                await self.drained.wait()
+                await self._server.stop(None)
         except asyncio.CancelledError:
             await self._server.stop(None)
             raise

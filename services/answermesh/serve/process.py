@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-# A service drains for up to 5 s when it is told to stop; after this it hangs.
-STOP_WAIT_S = 10.0
+# A service drains for up to 5 s when it is told to stop, an orchestrator with answers that are not stored for up to
+# 25 s (desk.DRAIN_UNSTORED_S); after this it hangs.
+STOP_WAIT_S = 32.0
 _MAX_LOG_BYTES = 16 << 20
 
 
