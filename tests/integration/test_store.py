@@ -276,3 +276,25 @@ async def test_a_process_that_stands_still_in_a_transaction_loses_its_locks(dsn:
                     await going_on.execute(lock)
                 await standing.execute(lock)
     assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
+
+
+async def test_what_one_transaction_set_for_its_session_the_next_does_not_see(things: Store) -> None:
+    async with things.transaction("one") as transaction:
+        default = await transaction.fetchval("SHOW work_mem")
+        await transaction.execute("SET work_mem = '77MB'")
+    async with things.transaction("one") as transaction:
+        assert await transaction.fetchval("SHOW work_mem") == default != "77MB"
+
+
+async def test_settings_hold_within_their_transaction(things: Store) -> None:
+    async with things.transaction("one", {"enable_sort": "off"}) as transaction:
+        assert await transaction.fetchval("SHOW enable_sort") == "off"
+    async with things.transaction("one") as transaction:
+        assert await transaction.fetchval("SHOW enable_sort") == "on"
+
+
+@pytest.mark.parametrize("setting", [("enable_sort", "off'"), ("a'b", "off")])
+async def test_a_setting_that_needs_quoting_is_refused(things: Store, setting: tuple[str, str]) -> None:
+    with pytest.raises(ValueError, match="plain small letters"):
+        async with things.transaction("one", dict([setting])):
+            pass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from answermesh.errors import Failure
-from answermesh.knowledge.asked import SQL, Asked
+from answermesh.knowledge.asked import SETTINGS, SQL, Asked
 from answermesh.knowledge.embedder import Embedder
 from answermesh.knowledge.entities import normalize
 from answermesh.knowledge.fusion import (
@@ -134,29 +134,25 @@ class Search:
             # Awaited within: see uploads.
             ids, (vector, model) = await lexical, await embedding
         asked = Asked(query, None if documents is None else frozenset(documents), vector, model, {})
-        async with self._store.transaction(current_tenant()) as tx:
+        async with self._store.transaction(current_tenant(), SETTINGS) as tx:
             if vector is not None and documents:
-                nearest = await tx.fetch(SQL.find_nearest_within, vector, model, count, documents)
-            elif vector is not None:
-                await tx.execute(SQL.scan_on)
-                nearest = await tx.fetch(SQL.find_nearest, vector, model, count)
-            else:
-                nearest = []
-            await asked.get(tx, [*ids, *(row["passage_id"] for row in nearest)])
+                rows = await tx.fetch(SQL.find_nearest_within, vector, model, count, documents)
+                ids += [row["passage_id"] for row in rows]
+            await asked.get(tx, ids, count if vector is not None and not documents else 0)
         return asked
 
     async def _linked(self, asked: Asked, weights: Mapping[int, float]) -> list[Link]:
         """Where these passages lead; what is there is among the rows then."""
         if not weights:
             return []
-        async with self._store.transaction(current_tenant()) as tx:
+        async with self._store.transaction(current_tenant(), SETTINGS) as tx:
             said = f" {normalize(asked.query.rstrip('?'))} "
             rows = await tx.fetch(SQL.find_linked, list(weights), said, list(_LEADING_NOWHERE), _MAX_LINKS)
             await asked.get(tx, [row["passage_id"] for row in rows])
         return [Link(*row.values()) for row in rows if row["passage_id"] in asked.rows]
 
     async def _lexical(self, query: str, documents: list[str] | None, limit: int) -> list[int]:
-        async with self._store.transaction(current_tenant()) as tx:
+        async with self._store.transaction(current_tenant(), SETTINGS) as tx:
             rows = await tx.fetch(SQL.find_lexical, query, documents, limit)
         return [row["passage_id"] for row in rows]
 

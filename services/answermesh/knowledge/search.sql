@@ -20,16 +20,9 @@ FROM chosen c JOIN postings p ON p.term = c.term
 WHERE $2::text[] IS NULL OR p.passage_id IN (SELECT passage_id FROM passages WHERE document_id = ANY($2))
 GROUP BY p.passage_id ORDER BY score DESC, p.passage_id LIMIT $3;
 
--- name: scan_on
--- Lets the vector index go on until enough rows of this tenant are found: rows of others are filtered out after the scan.
-SET LOCAL hnsw.iterative_scan = strict_order;
-
--- name: find_nearest
--- The passages nearest to a vector of the same model.
-SELECT passage_id FROM passages WHERE embedding_model = $2 ORDER BY embedding <=> $1::vector::halfvec(384) LIMIT $3;
-
 -- name: find_nearest_within
--- The same among a few documents: computed for each of their passages, since the index would mostly find others.
+-- The passages nearest to a vector of the same model among a few documents: computed for each of their passages, since the
+-- index would mostly find others.
 SELECT passage_id
 FROM (
     SELECT passage_id, embedding <=> $1::vector::halfvec(384) AS distance
@@ -38,9 +31,14 @@ FROM (
 ORDER BY distance, passage_id LIMIT $3;
 
 -- name: get_candidates
--- Passages of those ids, with what is shown of their documents, their cosine similarity to a vector of that model (null
--- for passages of another), and what each term of the query adds to their score by BM25.
-WITH corpus AS (
+-- Passages of those ids and, if asked for, the nearest to the vector ($5 at most, 0 for none), with what is shown of their
+-- documents, their cosine similarity to a vector of that model (null for passages of another), and what each term of the
+-- query adds to their score by BM25.
+WITH wanted AS MATERIALIZED (
+    SELECT unnest($1::bigint[]) AS passage_id
+    UNION
+    (SELECT passage_id FROM passages WHERE embedding_model = $4 ORDER BY embedding <=> $3::vector::halfvec(384) LIMIT $5)
+), corpus AS (
     SELECT passages::float8 AS passages, greatest(length::float8 / greatest(passages, 1), 1) AS mean_length FROM corpora
 ), chosen AS MATERIALIZED (
     SELECT t.term, 2.2::float8 * ln(1 + (c.passages - t.passages + 0.5) / (t.passages + 0.5)) AS weight,
@@ -57,7 +55,7 @@ FROM passages p JOIN documents d USING (document_id), LATERAL (
         array_agg(c.weight * o.frequency / (o.frequency + 0.3::float8 + c.per_lexeme * o.length)) AS weights
     FROM chosen c JOIN postings o ON o.term = c.term AND o.passage_id = p.passage_id
 ) AS found
-WHERE p.passage_id = ANY($1);
+WHERE p.passage_id = ANY(ARRAY(SELECT passage_id FROM wanted));
 
 -- name: get_passages
 -- Passages of those ids, with what is shown of their documents.

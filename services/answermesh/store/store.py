@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Self
 
 import asyncpg
@@ -29,6 +31,8 @@ from answermesh.store.wakeups import Wakeups, listening
 
 # A connection that rests longer is closed; the pool opens the next one on demand.
 _IDLE_CONNECTION_S = 300.0
+_SETTING = re.compile(r"[a-z_.]+")
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Store:
@@ -65,6 +69,8 @@ class Store:
             max_size=pool_size,
             max_inactive_connection_lifetime=_IDLE_CONNECTION_S,
             init=init,
+            # A round trip saved after each transaction: the next one begins with it.
+            reset=_left_to_begin,
             server_settings=server_settings(
                 search_path, hang_up_noticed=hang_up_noticed, idle_in_transaction_s=idle_in_transaction_s
             ),
@@ -77,20 +83,22 @@ class Store:
             await _close(pool)
 
     @asynccontextmanager
-    async def transaction(self, tenant: str) -> AsyncIterator[Transaction]:
+    async def transaction(self, tenant: str, settings: Mapping[str, str] = _NONE) -> AsyncIterator[Transaction]:
         """One transaction that sees and writes rows of `tenant` only: committed on leaving, rolled back on an error.
 
+        `settings` are those of Postgres that hold within it, as names and values in plain small letters.
         When it has been left without an error, what it wrote is on disk. When COMMIT itself fails or is cancelled, it
         may or may not be. Raises Failure(OVERLOADED) where no connection gets free in time, and what Transaction
         raises.
         """
         if not tenant:
             raise ValueError("a transaction needs a tenant")
+        begin = _begin(tenant, settings)
         connection = await self._acquire()
         try:
             try:
                 with translated(connection):
-                    await connection.execute(_begin(tenant), timeout=bounded_s())
+                    await connection.execute(begin, timeout=bounded_s())
                 transaction = Transaction(connection)
                 try:
                     yield transaction
@@ -130,12 +138,20 @@ class Store:
                 raise Failure(Reason.OVERLOADED, message, retry_after_s=RETRY_AFTER_S) from error
 
 
-def _begin(tenant: str) -> str:
-    """Begins a transaction of a tenant, in one round trip: the simple protocol takes two statements, but no parameters,
-    so the name goes in hexadecimal, in which nothing can be quoted wrongly."""
-    return (
-        f"BEGIN; SELECT set_config('app.tenant', convert_from(decode('{tenant.encode().hex()}', 'hex'), 'UTF8'), true)"
-    )
+def _begin(tenant: str, settings: Mapping[str, str]) -> str:
+    """Begins a transaction of a tenant, in one round trip: the simple protocol takes several statements, but no
+    parameters, so the name goes in hexadecimal, in which nothing can be quoted wrongly. Whatever an earlier transaction
+    may have set for the session is forgotten first."""
+    values = [f"set_config('app.tenant', convert_from(decode('{tenant.encode().hex()}', 'hex'), 'UTF8'), true)"]
+    for name, value in settings.items():
+        if not _SETTING.fullmatch(name) or not _SETTING.fullmatch(value):
+            raise ValueError(f"{name} = {value!r} is no setting in plain small letters")
+        values.append(f"set_config('{name}', '{value}', true)")
+    return f"RESET ALL; BEGIN; SELECT {', '.join(values)}"
+
+
+async def _left_to_begin(connection: asyncpg.Connection[Record]) -> None:
+    pass
 
 
 async def _roll_back(connection: PoolConnectionProxy[Record]) -> None:
