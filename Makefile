@@ -88,8 +88,8 @@ bench-search: setup ## How long a search takes as the corpus grows (PASSAGES="10
 bench-import: setup ## An import's rate beside that of the embedder alone (DOCUMENTS=FOLDER)
 	$(BIN)/python -m bench.ingest $(if $(DOCUMENTS),--documents $(DOCUMENTS))
 
-evaluation: setup ## Measure everything over the sets in DATA and write docs/evaluation.md (LIMIT=N items a set, RESUME=RUN)
-	$(BIN)/answermesh eval all --data $(DATA) $(if $(LIMIT),--limit $(LIMIT)) $(if $(RESUME),--resume $(RESUME))
+evaluation: setup ## Measure everything over the sets in DATA and write docs/evaluation.md (LIMIT=N items a set, MINUTES=N, RESUME=RUN)
+	$(BIN)/answermesh eval all --data $(DATA) $(if $(LIMIT),--limit $(LIMIT)) $(if $(filter file,$(origin MINUTES)),,--minutes $(MINUTES)) $(if $(RESUME),--resume $(RESUME))
 	$(BIN)/answermesh eval report last --output docs/evaluation.md --about docs/evaluation/about.md
 
 fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_SEED)

@@ -54,6 +54,9 @@ def evaluate() -> None:
 )
 @click.option("--set", "only", multiple=True, metavar="SET", help="Only this set of the folder; repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Items of each set at most: the same sample every time.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="End then, with a fair sample of each set."
+)
 @click.option("--llm", metavar="NAME", help="`local`, a GGUF file, or a provider of the settings file; none without.")
 @click.option(
     "--concurrency", type=click.IntRange(1, 64), default=2, show_default=True, help="Items under way at once."
@@ -75,6 +78,7 @@ def run_(
     data: Path,
     only: tuple[str, ...],
     limit: int | None,
+    minutes: float | None,
     llm: str | None,
     concurrency: int,
     resume: str | None,
@@ -97,7 +101,9 @@ def run_(
         kept = runs.get(resume) if resume else runs.begin(options)
         click.echo(f"Run {kept.name}", err=True)
         with Bars() as bars:
-            await measure_all(chosen, kept, _meshes(llm, address), bars, concurrency=concurrency)
+            limit_s = minutes * 60 if minutes else None
+            meshes = _meshes(llm, address)
+            await measure_all(chosen, kept, meshes, bars, concurrency=concurrency, limit_s=limit_s)
         figures = figures_of(kept.records())
         print_figures(figures, whole=False)
         if json_file:

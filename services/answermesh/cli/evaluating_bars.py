@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -22,7 +23,7 @@ from answermesh.evaluation.suite import Corpus, Task
 
 
 class Bars(Listener):
-    """Tells on stderr; in a pipe, nothing."""
+    """Tells on stderr; where that is no terminal, a line for each tenth."""
 
     def __init__(self) -> None:
         console = Console(stderr=True, highlight=False)
@@ -35,6 +36,8 @@ class Bars(Listener):
         )
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
+        self._lines = not console.is_terminal
+        self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -55,3 +58,7 @@ class Bars(Listener):
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(escape(what), total=total)
         self._progress.update(self._tasks[what], completed=done)
+        tenth = 10 * done // total if total else 10
+        if self._lines and done and self._tenths.get(what) != tenth:
+            self._tenths[what] = tenth
+            click.echo(f"{what}: {done} of {total}", err=True)

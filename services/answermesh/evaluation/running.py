@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,29 +49,67 @@ def limited(task: Task, limit: int | None) -> Task:
 
 
 async def measure_all(
-    chosen: Sequence[Chosen], run: Run, meshes: Meshes, listener: Listener, *, concurrency: int
+    chosen: Sequence[Chosen],
+    run: Run,
+    meshes: Meshes,
+    listener: Listener,
+    *,
+    concurrency: int,
+    limit_s: float | None = None,
 ) -> None:
-    """Measure what the run does not have yet, corpus by corpus; the records are in the run.
+    """Measure what the run does not have yet, corpus by corpus, the smallest first; the records are in the run.
 
-    Raises Failure where a mesh does not start, take the documents or answer any more. An item that fails is recorded.
+    With `limit_s` it ends then: each task has a like share of the time that is left when it begins, and takes its items
+    in an order of chance, so that those measured are a fair sample.
+
+    Raises Failure where a mesh does not start, take the documents or answer any more, on the second attempt as well. An
+    item that fails is recorded.
     """
+    corpora = sorted(_by_corpus(chosen), key=lambda one: one[0].size)
+    left = len(chosen)
+    ends_s = asyncio.get_running_loop().time() + limit_s if limit_s is not None else None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(ends_s):
+            for corpus, tasks in corpora:
+                for last in (False, True):
+                    try:
+                        await _measure(corpus, tasks, run, meshes, listener, concurrency, ends_s, left)
+                        break
+                    except Failure as failure:
+                        # A machine that does too much at once breaks connections; what is recorded is not lost.
+                        if last or failure.reason is not Reason.SERVICE_UNAVAILABLE:
+                            raise
+                left -= len(tasks)
+
+
+async def _measure(
+    corpus: Corpus,
+    tasks: Sequence[Chosen],
+    run: Run,
+    meshes: Meshes,
+    listener: Listener,
+    concurrency: int,
+    ends_s: float | None,
+    left: int,
+) -> None:
+    """The tasks of one corpus; `left` counts these and all behind them."""
     have = {(record.suite, record.task, record.item) for record in run.records() if not record.error}
-    for corpus, tasks in _by_corpus(chosen):
-        open_tasks = []
-        for one in tasks:
-            missing = [item for item in one.task.items if (one.suite.name, one.task.name, item.id) not in have]
-            listener.measured(one.suite.name, one.task, len(one.task.items) - len(missing))
-            if missing:
-                open_tasks.append((one, missing))
-        if not open_tasks:
-            continue
-
-        def imported(done: int, corpus: Corpus = corpus) -> None:
-            listener.importing(corpus, done)
-
-        async with meshes.open(corpus, imported) as mesh:
-            for one, missing in open_tasks:
-                await _Measuring(one, mesh, run, listener).all(missing, concurrency)
+    missing = [
+        [item for item in one.task.items if (one.suite.name, one.task.name, item.id) not in have] for one in tasks
+    ]
+    for one, items in zip(tasks, missing, strict=True):
+        listener.measured(one.suite.name, one.task, len(one.task.items) - len(items))
+    if not any(missing):
+        return
+    async with meshes.open(corpus, lambda done: listener.importing(corpus, done)) as mesh:
+        for n, (one, items) in enumerate(zip(tasks, missing, strict=True)):
+            measuring = _Measuring(one, mesh, run, listener)
+            if ends_s is None:
+                await measuring.all(items, concurrency)
+            else:
+                now_s = asyncio.get_running_loop().time()
+                by_chance = sorted(items, key=lambda item: _hash(item.id))
+                await measuring.all(by_chance, concurrency, now_s + (ends_s - now_s) / (left - n))
 
 
 class _Measuring:
@@ -79,13 +119,17 @@ class _Measuring:
         self._suite, self._task = chosen.suite, chosen.task
         self._mesh, self._run, self._listener = mesh, run, listener
 
-    async def all(self, missing: Sequence[Item], concurrency: int) -> None:
+    async def all(self, missing: Sequence[Item], concurrency: int, until_s: float = math.inf) -> None:
+        """Measure these; none is begun after `until_s` on the loop's clock."""
         items = iter(missing)
         done = len(self._task.items) - len(missing)
+        clock = asyncio.get_running_loop().time
 
         async def work() -> None:
             nonlocal done
             for item in items:
+                if clock() >= until_s:
+                    return
                 self._run.add(await self._record(item))
                 done += 1
                 self._listener.measured(self._suite.name, self._task, done)
