@@ -78,11 +78,14 @@ class Read:
     features: Sequence[Mapping[str, float]] = ()
 
 
-async def read_all(data: Path, models: EmbeddedModels) -> list[Read]:
+async def read_all(data: Path, models: EmbeddedModels, every: int) -> list[Read]:
     corpus = {row["id"]: row for row in rows(data / "squad2" / "corpus.jsonl.gz")}
     others = sorted(corpus)
     found: list[Read] = []
+    groups: dict[bool, list[tuple[int, dict[str, Any]]]] = {True: [], False: []}
     for index, query in enumerate(rows(data / "squad2" / "queries.jsonl.gz")):
+        groups[query["context_id"].split("#")[0] in FITTED].append((index, query))
+    for index, query in [*groups[True][::every], *groups[False][::every]]:
         context = corpus[query["context_id"]]
         found += await read_one(query, context, models)
         stranger = corpus[others[(index * 7) % len(others)]]
@@ -255,8 +258,8 @@ def show(name: str, told: Sequence[Mapping[str, float]]) -> None:
 
 HEADER = """# {what}
 #
-# Made by `python -m bench.calibrate_reading`; do not edit. Fitted on {count} questions of {articles} articles of
-# SQuAD 2.0 (CC BY-SA 4.0); no text of them is kept here.
+# Made by `python -m bench.calibrate_reading{how}`; do not edit. Fitted on {count} questions and
+# texts of {articles} articles of SQuAD 2.0 (CC BY-SA 4.0); no text of them is kept here.
 """
 
 
@@ -264,10 +267,11 @@ async def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--data", type=Path, required=True)
     asked.add_argument("--memory", type=Path)
+    asked.add_argument("--every", type=int, default=1, help="read only every Nth question")
     asked.add_argument("--write", action="store_true", help="write the weights into the package")
     options = asked.parse_args()
     models = EmbeddedModels(options.memory)
-    found = await read_all(options.data, models)
+    found = await read_all(options.data, models, options.every)
     models.remember()
     own = [one for one in found if one.way is Way.OWN]
     left_out = []
@@ -282,18 +286,17 @@ async def main() -> None:
     named = fit_pieces([one for one in fitting if one.way is Way.OWN])
     show("articles never fitted on", measured([one for one in own if one.article not in FITTED], bias, weights, named))
     if options.write:
-        head = HEADER.format(what="Whether a sentence answers a question.", count=len(fitting), articles=len(FITTED))
-        lines = [f"{head}bias = {bias:.5f}", "", "[weights]"]
+        how = f" --every {options.every}" if options.every > 1 else ""
+        lines = [f"bias = {bias:.5f}", "", "[weights]"]
         lines += [f"{name} = {value:.5f}" for name, value in zip(answerable.NAMES, weights, strict=True)]
-        (WEIGHTS / "answerable.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        head = HEADER.format(
-            what="Which piece of a sentence answers a question.", count=len(fitting), articles=len(FITTED)
-        )
-        lines = [
-            f"{head}[weights]",
-            *(f'"{name}" = {value:.4f}' for name, value in named.items() if abs(value) >= 5e-4),
-        ]
-        (WEIGHTS / "answers.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write("answerable.toml", "Whether a sentence answers a question.", how, len(fitting), lines)
+        lines = ["[weights]", *(f'"{name}" = {value:.4f}' for name, value in named.items() if abs(value) >= 5e-4)]
+        write("answers.toml", "Which piece of a sentence answers a question.", how, len(fitting), lines)
+
+
+def write(name: str, what: str, how: str, count: int, lines: Sequence[str]) -> None:
+    head = HEADER.format(what=what, how=how, count=count, articles=len(FITTED))
+    (WEIGHTS / name).write_text("\n".join([head + lines[0], *lines[1:]]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

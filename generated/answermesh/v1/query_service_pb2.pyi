@@ -79,7 +79,7 @@ class AskRequest(_message.Message):
     """
     min_confidence: _builtins.float
     """Probability, 0 to 1, that the documents answer the question below which the answer says that they do not. Unset
-    means 0.3: near misses are told, with their confidence. 0 always answers where a sentence comes near, 1 never does.
+    means 0.4: near misses are told, with their confidence. 0 always answers where a sentence comes near, 1 never does.
     """
     unsupported: _query_pb2.Query.Unsupported.ValueType
     """What becomes of sentences that no source supports; unset means MARK."""

@@ -2102,7 +2102,7 @@ class AskRequest(betterproto.Message):
     min_confidence: "float | None" = betterproto.double_field(20, optional=True)
     """
     Probability, 0 to 1, that the documents answer the question below which the answer says that they do not. Unset
-     means 0.3: near misses are told, with their confidence. 0 always answers where a sentence comes near, 1 never does.
+     means 0.4: near misses are told, with their confidence. 0 always answers where a sentence comes near, 1 never does.
     """
 
     unsupported: "QueryUnsupported" = betterproto.enum_field(21)
