@@ -5,8 +5,9 @@
 Each round embeds the passages of a folder twice, one way after the other: bare, in a process that does nothing else,
 sorted by length, in the batches that are fastest here; and by importing the files into a fresh mesh through its
 public address, until the last is stored. Both run the same model in the same sessions. `ratio` is the import's rate by
-the bare one's, `cpu_ratio` the same by processor time, all processes and the client included: where other work shares
-the machine, read that. The last line has the medians; it ends with 1 where neither ratio of them reaches 0.9.
+the bare one's; `cpu_ratio` the same by processor time, all processes and the client included, without what the mesh
+takes at rest: beside other work an import lasts longer, and that grows with it. Read `ratio` on an idle machine, else
+`cpu_ratio`. The last line has the medians; it ends with 1 where neither reaches 0.9.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from answermesh.models.manifest import EMBEDDER, TOKENIZER
 from bench.mesh import cpu_by_name, running_mesh
 
 _TARGET = 0.9
+# How long a mesh is watched at rest; services still settle in their first seconds.
+_WATCHED_S = 10.0
+_SETTLED_S = 5.0
 # Padded tokens of the bare embedder's batches: it takes the best.
 _BATCHES = (256, 512, 1024, 2048)
 
@@ -91,6 +95,7 @@ def _batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
 async def _imported(folder: Path, files: Sequence[Path], passages: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ingest-") as name:
         async with running_mesh(Path(name)) as running, Client(running.grpc) as mesh:
+            resting = await _resting(running.pid)
             before, own_s, began_s = cpu_by_name(running.pid), time.process_time(), time.perf_counter()
             stored = 0
             async for response in mesh.import_paths(files, base=folder):
@@ -101,8 +106,17 @@ async def _imported(folder: Path, files: Sequence[Path], passages: int) -> dict[
             used.subtract(before)
             used["client"] = time.process_time() - own_s  # type: ignore[assignment]  # Counter says int, and counts any number
             assert stored == passages, (stored, passages)
-    shares = {name: round(one, 2) for name, one in used.most_common() if one > 0.005}
+    used["resting"] = -resting * took_s  # type: ignore[assignment]
+    shares = {name: round(one, 2) for name, one in used.most_common() if abs(one) > 0.005}
     return {**_rates(passages, took_s, sum(used.values())), "cpu_s": shares}
+
+
+async def _resting(pid: int) -> float:
+    """Processor seconds that a mesh takes in a second in which nothing happens."""
+    await asyncio.sleep(_SETTLED_S)
+    before_s = sum(cpu_by_name(pid).values())
+    await asyncio.sleep(_WATCHED_S)
+    return (sum(cpu_by_name(pid).values()) - before_s) / _WATCHED_S
 
 
 def _rates(passages: int, took_s: float, used_s: float) -> dict[str, float]:
