@@ -42,8 +42,9 @@ ON CONFLICT (tenant_id, document_id) DO UPDATE SET
 RETURNING document_id, uri, title, media_type, size_bytes, content_hash, character_count, passage_count, create_time, update_time, labels, publish_time;
 
 -- name: put_passages
--- Store passages, indexed under the lexemes of a text each (title, headings and the passage itself); returns their ids by
--- ordinal. A row is complete when it is inserted: to set its length later would write it, and its place in each index, again.
+-- Store passages, indexed under the lexemes of a text each (title, headings and the passage itself), and add them to the
+-- counts that BM25 needs; returns their ids by ordinal. A row is complete when it is inserted: to set its length later would
+-- write it, and its place in each index, again.
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($3::int[], $4::int[], $5::int[], $6::text[], $7::text[], $8::int[], $9::vector[], $10::text[])
         AS p(ordinal, span_start, span_end, text, headings, page, embedding, indexed)
@@ -63,28 +64,24 @@ WITH given AS MATERIALIZED (
     INSERT INTO postings (term, passage_id, frequency, length)
     SELECT l.lexeme, s.passage_id, l.frequency, s.length FROM lexemes l JOIN stored s USING (ordinal)
     ORDER BY l.lexeme, s.passage_id
+), counted AS (
+    INSERT INTO terms AS t (term, passages) SELECT lexeme, count(*) FROM lexemes GROUP BY lexeme ORDER BY lexeme
+    ON CONFLICT (tenant_id, term) DO UPDATE SET passages = t.passages + excluded.passages
+), summed AS (
+    INSERT INTO corpora AS c (passages, length) SELECT count(*), coalesce(sum(length), 0) FROM stored
+    ON CONFLICT (tenant_id) DO UPDATE SET passages = c.passages + excluded.passages, length = c.length + excluded.length
 )
 SELECT ordinal, passage_id FROM stored;
 
--- name: count_terms
--- Add a document's passages to the counts that BM25 needs.
-WITH mine AS (
-    SELECT passage_id, length FROM passages WHERE document_id = $1
-), sums AS (
-    INSERT INTO corpora AS c (passages, length)
-    SELECT count(*), coalesce(sum(length), 0) FROM mine
-    ON CONFLICT (tenant_id) DO UPDATE SET passages = c.passages + excluded.passages, length = c.length + excluded.length
-)
-INSERT INTO terms AS t (term, passages)
-SELECT term, count(*) FROM postings WHERE passage_id IN (SELECT passage_id FROM mine) GROUP BY term
-ON CONFLICT (tenant_id, term) DO UPDATE SET passages = t.passages + excluded.passages;
-
 -- name: put_entities
--- Store entities that are new; a more specific type replaces a coarser one.
+-- Store entities that are new, and add to the counts of all the passages of one document that mention each; a more specific
+-- type replaces a coarser one.
 INSERT INTO entities AS e (entity_id, key, display_name, type, mention_count, document_count)
-SELECT entity_id, key, display_name, type, 0, 0
-FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[]) AS n(entity_id, key, display_name, type)
-ON CONFLICT (tenant_id, entity_id) DO UPDATE SET type = excluded.type WHERE excluded.type < e.type;
+SELECT entity_id, key, display_name, type, mention_count, 1
+FROM unnest($1::text[], $2::text[], $3::text[], $4::smallint[], $5::int[])
+    AS n(entity_id, key, display_name, type, mention_count)
+ON CONFLICT (tenant_id, entity_id) DO UPDATE SET type = least(e.type, excluded.type),
+    mention_count = e.mention_count + excluded.mention_count, document_count = e.document_count + 1;
 
 -- name: put_mentions
 -- Store which passages of a document mention which entities.
@@ -95,12 +92,6 @@ SELECT $1, m.* FROM unnest($2::text[], $3::bigint[], $4::int[], $5::int[]) AS m;
 -- Store what joins entities.
 INSERT INTO relations (subject_id, object_id, passage_id, predicate, span_start, span_end)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::int[]);
-
--- name: count_mentions
--- Add a document's mentions to the counts of their entities.
-UPDATE entities e SET mention_count = e.mention_count + m.passages, document_count = e.document_count + 1
-FROM (SELECT entity_id, count(*) AS passages FROM mentions WHERE document_id = $1 GROUP BY entity_id) m
-WHERE e.entity_id = m.entity_id;
 
 -- name: uncount_mentions
 -- Take a document's mentions from the counts of their entities.

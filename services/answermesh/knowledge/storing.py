@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,9 +76,7 @@ async def store(tx: Transaction, document: Prepared) -> tuple[Record, bool]:
     passage_ids = [0] * len(reading.passages)
     for ordinals in _batches(range(len(reading.passages))):
         await _put_passages(tx, document, ordinals, passage_ids)
-    await tx.execute(SQL.count_terms, document.document_id)
     await _put_graph(tx, document, passage_ids)
-    await tx.execute(SQL.count_mentions, document.document_id)
     return row, is_new
 
 
@@ -130,11 +129,19 @@ async def _put_graph(tx: Transaction, document: Prepared, passage_ids: Sequence[
     # One row for each key: the first spelling, the most specific type.
     first = {mention.key: mention for mention, _ in reversed(mentions)}
     types: dict[str, int] = {}
+    # A passage has one mention of each key.
+    counts = Counter(mention.key for mention, _ in mentions)
     for mention, _ in mentions:
         types[mention.key] = min(mention.type, types.get(mention.key, mention.type))
     for keys in _batches(sorted(first)):
-        names = [first[key].text for key in keys]
-        await tx.execute(SQL.put_entities, list(map(entity_id, keys)), list(keys), names, [types[key] for key in keys])
+        await tx.execute(
+            SQL.put_entities,
+            list(map(entity_id, keys)),
+            list(keys),
+            [first[key].text for key in keys],
+            [types[key] for key in keys],
+            [counts[key] for key in keys],
+        )
     for part in _batches(mentions):
         await tx.execute(
             SQL.put_mentions,
