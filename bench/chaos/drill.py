@@ -68,6 +68,9 @@ async def drill(folder: Path, kills: int, how: signal.Signals, whom: str, author
             "max": round(ordered[-1], 3),
         },
         "states": dict(states),
+        "failures": dict(
+            Counter(f"{one.agent}: {one.error.message}" for each in stored.values() for one in each.record.failures)
+        ),
         "refused": dict(notes.refused),
         "readers_not_done": sum(1 for reading in notes.readings if reading.error),
         "violations": [asdict(one) for one in violations(history, text_of)],

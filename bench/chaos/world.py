@@ -87,7 +87,7 @@ class World:
         return [name for name in self.kept if name.startswith(kind)]
 
     async def well(self) -> None:
-        """Wait until every orchestrator reaches every agent."""
+        """Wait until every orchestrator reaches every replica of every agent."""
         for address in self.orchestrators:
             async with asyncio.timeout(READY_S), open_channel(address) as channel:
                 # What the mesh says of its agents is all there is to look at.
@@ -101,7 +101,8 @@ async def _all_serve(channel: object) -> bool:
         agents = (await stub.ListAgents(ListAgentsRequest(), timeout=5, wait_for_ready=True)).agents
     except Exception:  # whatever it is, it is not well
         return False
-    return {a.name for a in agents if a.health == Agent.HEALTH_SERVING} == {f"agents/{name}" for name in TEAM}
+    well = {a.name for a in agents if all(one.health == Agent.HEALTH_SERVING for one in a.replicas)}
+    return well == {f"agents/{name}" for name in TEAM}
 
 
 @asynccontextmanager

@@ -15,7 +15,9 @@ import pytest
 from answermesh.v1 import query_service_pb2 as pb
 from answermesh.v1.agent_service_pb2 import RunRequest, RunResponse
 from answermesh.v1.finding_pb2 import Finding, TextDelta
-from answermesh.v1.mesh_pb2 import AgentCard
+from answermesh.v1.mesh_pb2 import Agent, AgentCard
+from answermesh.v1.mesh_service_pb2 import GetAgentRequest
+from answermesh.v1.mesh_service_pb2_grpc import MeshServiceStub
 from answermesh.v1.query_pb2 import Query, QueryEvent
 from answermesh.v1.query_service_pb2_grpc import QueryServiceStub
 from bench.fanout.agent import AUTHOR
@@ -76,10 +78,12 @@ async def test_runs_go_to_the_replica_with_the_fewest(
         # Nothing tells of every start.
         while sum(len(author.agent.starts) for author in (one, two)) < sum(before) + 8:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+    shown = (await MeshServiceStub(channel).GetAgent(GetAgentRequest(name="agents/author"))).agent.replicas
     for call in calls:
         call.cancel()
 
     assert [len(author.agent.starts) - was for author, was in zip((one, two), before, strict=True)] == [4, 4]
+    assert [(one.health, one.running_count, one.ejected) for one in shown] == [(Agent.HEALTH_SERVING, 4, False)] * 2
 
 
 async def test_a_run_that_is_cut_off_is_made_at_the_other_replica_at_once(

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61nswermesh/v1/mesh.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x02\n\tAgentCard\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x36\n\x08\x63onsumes\x18\x04 \x03(\x0b\x32$.answermesh.v1.AgentCard.Consumption\x12-\n\x08produces\x18\x05 \x03(\x0e\x32\x1b.answermesh.v1.Finding.Kind\x12\x12\n\nidempotent\x18\x06 \x01(\x08\x12\x13\n\x0bmultiplexed\x18\x07 \x01(\x08\x12\x11\n\tresumable\x18\x08 \x01(\x08\x1aJ\n\x0b\x43onsumption\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.answermesh.v1.Finding.Kind\x12\x10\n\x08optional\x18\x02 \x01(\x08\"\xd3\x04\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04\x63\x61rd\x18\x02 \x01(\x0b\x32\x18.answermesh.v1.AgentCard\x12\x0f\n\x07targets\x18\x03 \x03(\t\x12+\n\x06source\x18\x04 \x01(\x0e\x32\x1b.answermesh.v1.Agent.Source\x12+\n\x06health\x18\x05 \x01(\x0e\x32\x1b.answermesh.v1.Agent.Health\x12\x16\n\x0ehealth_message\x18\x06 \x01(\t\x12\x11\n\trun_count\x18\x07 \x01(\x03\x12\x15\n\rfailure_count\x18\x08 \x01(\x03\x12.\n\x0blatency_p50\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p95\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11SOURCE_CONFIGURED\x10\x01\x12\x15\n\x11SOURCE_REGISTERED\x10\x02\"L\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n\x0eHEALTH_SERVING\x10\x01\x12\x16\n\x12HEALTH_NOT_SERVING\x10\x02:8\xea\x41\x35\n\x14\x61nswermesh.dev/Agent\x12\x0e\x61gents/{agent}*\x06\x61gents2\x05\x61gent\"\xb2\x02\n\x06Health\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.answermesh.v1.Health.Status\x12\x33\n\ncomponents\x18\x02 \x03(\x0b\x32\x1f.answermesh.v1.Health.Component\x12\x0f\n\x07version\x18\x03 \x01(\t\x1a]\n\tComponent\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.answermesh.v1.Health.Status\x12\x0f\n\x07message\x18\x03 \x01(\t\"U\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\r\n\tSTATUS_OK\x10\x01\x12\x13\n\x0fSTATUS_DEGRADED\x10\x02\x12\x0f\n\x0bSTATUS_DOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61nswermesh/v1/mesh.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x02\n\tAgentCard\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x36\n\x08\x63onsumes\x18\x04 \x03(\x0b\x32$.answermesh.v1.AgentCard.Consumption\x12-\n\x08produces\x18\x05 \x03(\x0e\x32\x1b.answermesh.v1.Finding.Kind\x12\x12\n\nidempotent\x18\x06 \x01(\x08\x12\x13\n\x0bmultiplexed\x18\x07 \x01(\x08\x12\x11\n\tresumable\x18\x08 \x01(\x08\x1aJ\n\x0b\x43onsumption\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.answermesh.v1.Finding.Kind\x12\x10\n\x08optional\x18\x02 \x01(\x08\"\x8c\x06\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04\x63\x61rd\x18\x02 \x01(\x0b\x32\x18.answermesh.v1.AgentCard\x12\x0f\n\x07targets\x18\x03 \x03(\t\x12+\n\x06source\x18\x04 \x01(\x0e\x32\x1b.answermesh.v1.Agent.Source\x12+\n\x06health\x18\x05 \x01(\x0e\x32\x1b.answermesh.v1.Agent.Health\x12\x16\n\x0ehealth_message\x18\x06 \x01(\t\x12\x11\n\trun_count\x18\x07 \x01(\x03\x12\x15\n\rfailure_count\x18\x08 \x01(\x03\x12.\n\x0blatency_p50\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0blatency_p95\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08replicas\x18\x0c \x03(\x0b\x32\x1c.answermesh.v1.Agent.Replica\x1a\x86\x01\n\x07Replica\x12\x0e\n\x06target\x18\x01 \x01(\t\x12+\n\x06health\x18\x02 \x01(\x0e\x32\x1b.answermesh.v1.Agent.Health\x12\x16\n\x0ehealth_message\x18\x03 \x01(\t\x12\x15\n\rrunning_count\x18\x04 \x01(\x05\x12\x0f\n\x07\x65jected\x18\x05 \x01(\x08\"N\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x15\n\x11SOURCE_CONFIGURED\x10\x01\x12\x15\n\x11SOURCE_REGISTERED\x10\x02\"L\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n\x0eHEALTH_SERVING\x10\x01\x12\x16\n\x12HEALTH_NOT_SERVING\x10\x02:8\xea\x41\x35\n\x14\x61nswermesh.dev/Agent\x12\x0e\x61gents/{agent}*\x06\x61gents2\x05\x61gent\"\xb2\x02\n\x06Health\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.answermesh.v1.Health.Status\x12\x33\n\ncomponents\x18\x02 \x03(\x0b\x32\x1f.answermesh.v1.Health.Component\x12\x0f\n\x07version\x18\x03 \x01(\t\x1a]\n\tComponent\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12,\n\x06status\x18\x02 \x01(\x0e\x32\x1c.answermesh.v1.Health.Status\x12\x0f\n\x07message\x18\x03 \x01(\t\"U\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\r\n\tSTATUS_OK\x10\x01\x12\x13\n\x0fSTATUS_DEGRADED\x10\x02\x12\x0f\n\x0bSTATUS_DOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,15 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTCARD_CONSUMPTION']._serialized_start=394
   _globals['_AGENTCARD_CONSUMPTION']._serialized_end=468
   _globals['_AGENT']._serialized_start=471
-  _globals['_AGENT']._serialized_end=1066
-  _globals['_AGENT_SOURCE']._serialized_start=852
-  _globals['_AGENT_SOURCE']._serialized_end=930
-  _globals['_AGENT_HEALTH']._serialized_start=932
-  _globals['_AGENT_HEALTH']._serialized_end=1008
-  _globals['_HEALTH']._serialized_start=1069
-  _globals['_HEALTH']._serialized_end=1375
-  _globals['_HEALTH_COMPONENT']._serialized_start=1195
-  _globals['_HEALTH_COMPONENT']._serialized_end=1288
-  _globals['_HEALTH_STATUS']._serialized_start=1290
-  _globals['_HEALTH_STATUS']._serialized_end=1375
+  _globals['_AGENT']._serialized_end=1251
+  _globals['_AGENT_REPLICA']._serialized_start=901
+  _globals['_AGENT_REPLICA']._serialized_end=1035
+  _globals['_AGENT_SOURCE']._serialized_start=1037
+  _globals['_AGENT_SOURCE']._serialized_end=1115
+  _globals['_AGENT_HEALTH']._serialized_start=1117
+  _globals['_AGENT_HEALTH']._serialized_end=1193
+  _globals['_HEALTH']._serialized_start=1254
+  _globals['_HEALTH']._serialized_end=1560
+  _globals['_HEALTH_COMPONENT']._serialized_start=1380
+  _globals['_HEALTH_COMPONENT']._serialized_end=1473
+  _globals['_HEALTH_STATUS']._serialized_start=1475
+  _globals['_HEALTH_STATUS']._serialized_end=1560
 # @@protoc_insertion_point(module_scope)

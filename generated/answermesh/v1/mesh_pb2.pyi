@@ -152,6 +152,44 @@ class Agent(_message.Message):
     HEALTH_NOT_SERVING: Agent.Health.ValueType  # 2
     """No replica answers."""
 
+    @_typing.final
+    class Replica(_message.Message):
+        """Replica is one place where the agent runs. `answermesh up` gives each process two addresses, of which it serves at one
+        but while it is replaced.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TARGET_FIELD_NUMBER: _builtins.int
+        HEALTH_FIELD_NUMBER: _builtins.int
+        HEALTH_MESSAGE_FIELD_NUMBER: _builtins.int
+        RUNNING_COUNT_FIELD_NUMBER: _builtins.int
+        EJECTED_FIELD_NUMBER: _builtins.int
+        target: _builtins.str
+        """gRPC target that it is reached at."""
+        health: Global___Agent.Health.ValueType
+        """Whether it answers."""
+        health_message: _builtins.str
+        """Why it does not; empty for SERVING."""
+        running_count: _builtins.int
+        """Runs that it is at work on for this orchestrator."""
+        ejected: _builtins.bool
+        """True while it gets no runs because those it had kept failing."""
+        def __init__(
+            self,
+            *,
+            target: _builtins.str = ...,
+            health: Global___Agent.Health.ValueType = ...,
+            health_message: _builtins.str = ...,
+            running_count: _builtins.int = ...,
+            ejected: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["ejected", b"ejected", "health", b"health", "health_message", b"health_message", "running_count", b"running_count", "target", b"target"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     CARD_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
@@ -163,6 +201,7 @@ class Agent(_message.Message):
     LATENCY_P50_FIELD_NUMBER: _builtins.int
     LATENCY_P95_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name `agents/{agent}`."""
     source: Global___Agent.Source.ValueType
@@ -195,6 +234,10 @@ class Agent(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When its health last changed."""
 
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Agent.Replica]:
+        """Where it runs."""
+
     def __init__(
         self,
         *,
@@ -209,10 +252,11 @@ class Agent(_message.Message):
         latency_p50: _duration_pb2.Duration | None = ...,
         latency_p95: _duration_pb2.Duration | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        replicas: _abc.Iterable[Global___Agent.Replica] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "failure_count", b"failure_count", "health", b"health", "health_message", b"health_message", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "name", b"name", "run_count", b"run_count", "source", b"source", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "failure_count", b"failure_count", "health", b"health", "health_message", b"health_message", "latency_p50", b"latency_p50", "latency_p95", b"latency_p95", "name", b"name", "replicas", b"replicas", "run_count", b"run_count", "source", b"source", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

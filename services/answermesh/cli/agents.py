@@ -24,7 +24,7 @@ def agents(as_json: bool, address: str | None) -> None:
             for agent in found:
                 click.echo(to_json(agent))
             return
-        columns = ("AGENT", "HEALTH", "RUNS", "FAILED", "P50", "P95", "CONSUMES", "PRODUCES", "REMARK")
+        columns = ("AGENT", "HEALTH", "REPLICAS", "RUNS", "FAILED", "P50", "P95", "CONSUMES", "PRODUCES", "REMARK")
         print_table(columns, map(_row, found), empty="No agents have joined this mesh.")
 
     run(work)
@@ -44,6 +44,7 @@ def _row(agent: object) -> tuple[object, ...]:
     return (
         agent.name.removeprefix("agents/"),
         name_of(agent.health, v1.AgentHealth, "HEALTH_"),
+        sum(replica.health == v1.AgentHealth.HEALTH_SERVING for replica in agent.replicas),
         agent.run_count,
         agent.failure_count,
         seconds(agent.latency_p50) if has_run else "",

@@ -57,6 +57,7 @@ class Entry:
             run_count=self.run_count,
             failure_count=self.failure_count,
             update_time=self.changed.update_time,
+            replicas=[replica.to_proto() for replica in self.link.replicas],
         )
         if self.durations_s:
             ordered = sorted(self.durations_s)

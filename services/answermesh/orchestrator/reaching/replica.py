@@ -19,7 +19,7 @@ from answermesh.rpc.channel import open_channel
 from answermesh.rpc.status import failure_from
 from answermesh.v1.agent_service_pb2 import GetCardRequest
 from answermesh.v1.agent_service_pb2_grpc import AgentServiceStub
-from answermesh.v1.mesh_pb2 import AgentCard
+from answermesh.v1.mesh_pb2 import Agent, AgentCard
 
 # How long an agent may take to give its card.
 CARD_S = 5.0
@@ -58,6 +58,16 @@ class Replica:
     def draining(self) -> bool:
         """Whether it is about to stop, so that no run should begin there."""
         return self._shared.draining
+
+    def to_proto(self) -> Agent.Replica:
+        """The replica as the API shows it."""
+        return Agent.Replica(
+            target=self.target,
+            health=Agent.HEALTH_SERVING if self.serving and not self.hangs else Agent.HEALTH_NOT_SERVING,
+            health_message="does not answer in time" if self.serving and self.hangs else self.message,
+            running_count=len(self.runs),
+            ejected=not self.standing.may_run(asyncio.get_running_loop().time()),
+        )
 
     def start(self, task: Task, sink: Sink, tasks: asyncio.TaskGroup) -> AgentRun:
         """Begin a run, on the stream that all share if the agent offers that, else on one of its own in `tasks`."""

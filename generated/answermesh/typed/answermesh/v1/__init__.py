@@ -976,6 +976,32 @@ class Agent(betterproto.Message):
     update_time: datetime = betterproto.message_field(11)
     """When its health last changed."""
 
+    replicas: "list[AgentReplica]" = betterproto.message_field(12)
+    """Where it runs."""
+
+
+@dataclass(eq=False, repr=False)
+class AgentReplica(betterproto.Message):
+    """
+    Replica is one place where the agent runs. `answermesh up` gives each process two addresses, of which it serves at one
+     but while it is replaced.
+    """
+
+    target: str = betterproto.string_field(1)
+    """gRPC target that it is reached at."""
+
+    health: "AgentHealth" = betterproto.enum_field(2)
+    """Whether it answers."""
+
+    health_message: str = betterproto.string_field(3)
+    """Why it does not; empty for SERVING."""
+
+    running_count: int = betterproto.int32_field(4)
+    """Runs that it is at work on for this orchestrator."""
+
+    ejected: bool = betterproto.bool_field(5)
+    """True while it gets no runs because those it had kept failing."""
+
 
 @dataclass(eq=False, repr=False)
 class Health(betterproto.Message):
