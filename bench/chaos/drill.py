@@ -36,13 +36,17 @@ from bench.chaos.storage import owner_pid, settled
 from bench.chaos.team import text_of
 from bench.chaos.world import World, world
 
+# How long one is stopped at least.
+STOPPED_S = 3.0
 TARGETS_S = {"owner": 3.0, "postgres": 5.0, "author": 2.0}
 
 
 async def drill(folder: Path, kills: int, how: signal.Signals, whom: str, authors: int, readers: int) -> dict[str, Any]:
     """So many hurt, one after the other; what came of it."""
     notes, times_s = Notes(), []
-    async with world(folder, authors=authors, gateway=False) as hurt, Client(",".join(hurt.grpc)) as client:
+    # How long an author takes to say again what was told is its own affair; the silence is the mesh's.
+    hurting = world(folder, authors=authors, gateway=False, resumes=whom == "author")
+    async with hurting as hurt, Client(",".join(hurt.grpc)) as client:
         async with asyncio.TaskGroup() as others:
             done = asyncio.Event()
             reading = [others.create_task(_others(client, notes, whom, done)) for _ in range(readers)]
@@ -119,6 +123,8 @@ async def _one(
             notes.refused[str(failure)[:80]] += 1
     finally:
         if stopped:
+            # This reader's answer may be written elsewhere, and end at once; others have to notice too.
+            await asyncio.sleep(max(0.0, hurt_s + STOPPED_S - time.monotonic()))
             with suppress(ProcessLookupError):
                 os.kill(stopped, signal.SIGCONT)
     felt = tries > 1 if whom == "author" else bool(hurt_s)

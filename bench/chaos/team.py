@@ -1,5 +1,7 @@
 """The agents that are hurt: `python -m bench.chaos.team NAME ADDRESS`.
 
+The author writes all of an answer anew when it is asked again, or, as "resuming-author", only what is not told yet.
+
 Slow enough to be killed in the middle, and deterministic: what a question is answered with follows from the question
 alone, so the checker knows each answer to the letter.
 """
@@ -60,6 +62,10 @@ class Author:
         idempotent=True,
     )
 
+    def __init__(self, *, resumes: bool = False) -> None:
+        self.card = AgentCard(resumable=resumes)
+        self.card.MergeFrom(Author.card)
+
     async def run(self, run: Run) -> None:
         found = [finding.passage.text async for finding in run.findings]
         offset = 0
@@ -68,7 +74,8 @@ class Author:
             start = offset + len(text) - len(sentence)
             while text:
                 piece, text = _first_word(text)
-                await asyncio.sleep(WORD_S)
+                if offset >= len(run.text):
+                    await asyncio.sleep(WORD_S)
                 await run.emit(Finding(id=f"t{offset}", text_delta=TextDelta(text=piece, offset=offset)))
                 offset += len(piece)
             span = Span(start=start, end=offset)
@@ -120,9 +127,10 @@ def _first_word(text: str) -> tuple[str, str]:
 
 async def main(name: str, listen: str) -> None:
     """Serve one of the team until SIGTERM, then drain it."""
+    agent = Author(resumes=True) if name == "resuming-author" else TEAM[name]
     with stop_signals() as stop:
         server = Server(listen)
-        async with mount_agent(server, Settings(), TEAM[name]):
+        async with mount_agent(server, Settings(), agent):
             print(await server.start(), flush=True)
             await stop.wait()
             await server.drain()

@@ -107,9 +107,12 @@ async def _all_serve(channel: object) -> bool:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, orchestrators: int = 2, authors: int = 2, gateway: bool = True
+    folder: Path, *, orchestrators: int = 2, authors: int = 2, gateway: bool = True, resumes: bool = False
 ) -> AsyncIterator[World]:
-    """A world in a folder; all processes are ended at the end. `authors` are replicas of the one that writes."""
+    """A world in a folder; all processes are ended at the end.
+
+    `authors` are replicas of the one that writes; each writes only what is not told yet where it `resumes`.
+    """
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(EmbeddedPostgres(folder / "data", folder / "run"))
         agents = {name: [f"unix:{folder}/{name}-{n}.sock" for n in range(_replicas(name, authors))] for name in TEAM}
@@ -129,7 +132,12 @@ async def world(
         http = f"127.0.0.1:{free_port()}"
         serve = ("-m", "answermesh.cli.main", "serve")
         commands: dict[str, Sequence[str]] = {
-            f"agent-{name}-{number}": ("-m", "bench.chaos.team", name, target)
+            f"agent-{name}-{number}": (
+                "-m",
+                "bench.chaos.team",
+                f"resuming-{name}" if resumes and name == "author" else name,
+                target,
+            )
             for name, targets in agents.items()
             for number, target in enumerate(targets)
         }

@@ -45,6 +45,28 @@ def test_a_trial_that_fails_ejects_for_twice_as_long() -> None:
     assert standing.may_run(3 * FIRST_S)
 
 
+def test_a_process_that_takes_many_runs_with_it_is_ejected_for_no_longer_than_with_few() -> None:
+    standing = Standing()
+    for _ in range(4 * FAILURES):
+        standing.begun()
+    for _ in range(4 * FAILURES):
+        standing.over(GONE, 0.0)
+    assert not standing.may_run(0.9 * FIRST_S)
+    assert standing.may_run(FIRST_S)
+
+
+def test_a_process_that_comes_back_gets_runs_at_once_and_one_that_keeps_going_has_to_pass_its_trial() -> None:
+    standing = failed(FAILURES)
+    standing.came_back()
+    assert standing.may_run(0.0)
+    for _ in range(FAILURES):
+        standing.begun()
+        standing.over(GONE, 0.0)
+    standing.came_back()
+    assert not standing.may_run(0.0)
+    assert standing.may_run(2 * FIRST_S)
+
+
 def test_a_trial_that_was_cancelled_leaves_room_for_another() -> None:
     standing = failed(FAILURES)
     standing.begun()

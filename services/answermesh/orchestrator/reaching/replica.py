@@ -24,8 +24,8 @@ from answermesh.v1.mesh_pb2 import Agent, AgentCard
 # How long an agent may take to give its card.
 CARD_S = 5.0
 # How often a replica with runs is asked whether it is awake, and how long it may take to say so, twice in a row: once
-# may be a busy machine. A reader waits for 1.8 s at most until its run is made elsewhere.
-PROBE_S, AWAKE_S, MISSES = 0.4, 0.7, 2
+# may be a busy machine. A reader waits for 1.5 s at most until its run is made elsewhere.
+PROBE_S, AWAKE_S, MISSES = 0.3, 0.6, 2
 # Pauses between looks at an agent that does not answer.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
@@ -97,6 +97,8 @@ class Replica:
             except grpc.aio.AioRpcError as error:
                 # Any other answer is one, and a connection that is gone tells the runs by itself.
                 misses = misses + 1 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else 0
+            if self.hangs and not misses:
+                self.standing.came_back()
             self.hangs = misses >= MISSES
             if self.hangs and not is_alone():
                 for run in list(self.runs):
@@ -142,6 +144,8 @@ class Replica:
 
     def _set(self, serving: bool, message: str, changed: Callable[[], None]) -> None:
         if (self.serving, self.message) != (serving, message):
+            if serving and not self.serving:
+                self.standing.came_back()
             self.serving, self.message = serving, message
             changed()
 

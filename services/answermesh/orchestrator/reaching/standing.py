@@ -2,6 +2,7 @@
 
 good ──FAILURES in a row──> ejected ──its time is over──> on trial (one run) ──it goes well──> good
                                ^──────────────twice the time────────────it fails──┘
+A process that comes back the first time is good at once: the runs that it took with it say nothing of its successor.
 """
 
 from __future__ import annotations
@@ -35,15 +36,21 @@ class Standing:
 
     def over(self, failure: Failure | None, now_s: float) -> None:
         """A run there ended by itself."""
-        self._on_trial = False
+        was_trial, self._on_trial = self._on_trial, False
         if failure is None or failure.reason not in _ITS_OWN:
             self._failures = self._ejections = 0
             return
         self._failures += 1
-        if self._failures >= FAILURES:
+        # Of runs that a process takes with it, those beyond the ones that ejected it say nothing new.
+        if self._failures == FAILURES or was_trial:
             self._until_s = now_s + min(FIRST_S * 2**self._ejections, LONGEST_S)
             # The exponent is bounded too: 2**n outgrows a float in the end.
             self._ejections = min(self._ejections + 1, 16)
+
+    def came_back(self) -> None:
+        """It had gone, and is there again; one that goes again and again has to pass its trial."""
+        if self._ejections <= 1:
+            self._failures = 0
 
     def cancelled(self) -> None:
         """A run there was cancelled, which says nothing of it."""
