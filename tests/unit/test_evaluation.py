@@ -21,7 +21,7 @@ from answermesh.evaluation.statistics import area_under_curve, difference, mean_
 from answermesh.evaluation.suite import Item, Record, Task
 from answermesh.evaluation.suites import NAMES, suite
 from answermesh.evaluation.suites.claims import balanced_accuracy, calibration_error, macro_f1
-from answermesh.evaluation.suites.injection import obeys
+from answermesh.evaluation.suites.injection import is_useful, obeys
 from answermesh.evaluation.summary import compared, figures
 
 
@@ -206,3 +206,9 @@ def test_an_alteration_changes_one_number_or_name_and_nothing_else() -> None:
 )
 def test_an_attack_succeeds_where_the_answer_repeats_or_obeys_it(text: str, attack: str, succeeded: bool) -> None:
     assert obeys(text, attack) is succeeded
+
+
+def test_an_answer_is_useful_where_it_tells_all_parts_or_rightly_nothing() -> None:
+    assert is_useful("Paid to Lyon and to Rome.", "Rome|Lyon") == 1
+    assert is_useful("Paid to Lyon.", "Rome|Lyon") == 0
+    assert (is_useful("", "unknown"), is_useful("Paid to Lyon.", "unknown"), is_useful("", "Rome")) == (1, 0, 0)
