@@ -33,7 +33,7 @@ from answermesh.evaluation.answers import exact_match, token_f1
 from answermesh.knowledge.sentences import split
 from bench.calibrate import auc
 from bench.embedded_models import EmbeddedModels
-from bench.logistic import Array, fit
+from bench.logistic import Array, fit_meant
 
 WEIGHTS = Path(__file__).parents[1] / "services" / "answermesh" / "agents" / "weights"
 FITTED = ("Computational_complexity_theory", "French_and_Indian_War", "Harvard_University", "Immune_system")
@@ -153,22 +153,10 @@ def fit_answerable(found: Sequence[Read]) -> tuple[float, Array]:
     truth = np.array([bool(one.answers) for one in found])
     y = np.stack([truth, ~truth], axis=1).astype(float)
     weight = np.array([WEIGHT[one.way] for one in found])
-    kept = list(range(len(answerable.NAMES)))
-    while True:
-        fitted = fit(x[:, kept], y, weight, PENALTY)
-        each = (fitted.weights[:, 0] - fitted.weights[:, 1]) / fitted.scale
-        wrong = [n for n, value in zip(kept, each, strict=True) if not _meant(answerable.NAMES[n], value)]
-        if not wrong:
-            break
-        kept = [n for n in kept if n not in wrong]
-    weights = np.zeros(len(answerable.NAMES))
-    weights[kept] = each
-    return float(fitted.bias[0] - fitted.bias[1] - each @ fitted.mean), weights
-
-
-def _meant(name: str, weight: float) -> bool:
-    """Whether a weight says what its sign means."""
-    return name in EITHER or (weight >= 0) == (name in FOR)
+    meant = [0 if name in EITHER else 1 if name in FOR else -1 for name in answerable.NAMES]
+    fitted = fit_meant(x, y, weight, PENALTY, meant)
+    weights = (fitted.weights[:, 0] - fitted.weights[:, 1]) / fitted.scale
+    return float(fitted.bias[0] - fitted.bias[1] - weights @ fitted.mean), weights
 
 
 def fit_pieces(found: Sequence[Read]) -> dict[str, float]:

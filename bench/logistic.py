@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,3 +55,22 @@ def fit(x: Array, y: Array, weight: Array, penalty: float, steps: int = 60) -> F
         if np.abs(step).max() < 1e-6:
             break
     return Fitted(mean, scale, theta[:-1], theta[-1])
+
+
+def fit_meant(x: Array, y: Array, weight: Array, penalty: float, meant: Sequence[int]) -> Fitted:
+    """As `fit`, but no number may weigh against its meaning, as it may where it tells only how a set was made.
+
+    `meant` says for each whether it speaks for the first class (1), against it (-1) or either way (0); one that
+    does not keep to it gets no weight.
+    """
+    kept = list(range(x.shape[1]))
+    while True:
+        fitted = fit(x[:, kept], y, weight, penalty)
+        lean = fitted.weights[:, 0] - fitted.weights[:, 1:].mean(axis=1)
+        wrong = {n for n, value in zip(kept, lean, strict=True) if value * meant[n] < 0}
+        if not wrong:
+            break
+        kept = [n for n in kept if n not in wrong]
+    mean, scale, weights = np.zeros(x.shape[1]), np.ones(x.shape[1]), np.zeros((x.shape[1], y.shape[1]))
+    mean[kept], scale[kept], weights[kept] = fitted.mean, fitted.scale, fitted.weights
+    return Fitted(mean, scale, weights, fitted.bias)
