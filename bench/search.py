@@ -24,7 +24,7 @@ from answermesh.client import Client
 from answermesh.evaluation.meshes import Meshes
 from answermesh.evaluation.suite import NO_DOCUMENTS
 from answermesh.typed.answermesh.v1 import SearchPassagesRequestRerank as Rerank
-from bench.processes import memory_mib
+from bench.mesh import memory_mib
 from bench.synthetic import Corpus, fill
 
 _WARM_UP = 30
