@@ -1,8 +1,9 @@
 -- name: find_lexical
 -- The best passages for a query by BM25 (k1 = 1.2, b = 0.75), with their scores.
 --
--- Terms are taken rarest first until they have 30 000 postings together; from 2000 passages on, terms that stand in more
--- than a fifth of them say too little for what they cost. The rarest is always taken.
+-- Terms are taken rarest first until they have 30 000 postings together, and the last one only if it does not make them
+-- 40 000; from 2000 passages on, terms that stand in more than a fifth of them say too little for what they cost. The
+-- rarest is always taken.
 WITH corpus AS (
     SELECT passages::float8 AS passages, greatest(length::float8 / greatest(passages, 1), 1) AS mean_length FROM corpora
 ), ranked AS (
@@ -13,7 +14,7 @@ WITH corpus AS (
     SELECT r.term, 2.2::float8 * ln(1 + (c.passages - r.passages + 0.5) / (r.passages + 0.5)) AS weight,
         (0.9 / c.mean_length)::float8 AS per_lexeme
     FROM ranked r, corpus c
-    WHERE r.rank = 1 OR (r.rank <= 32 AND r.postings_before < 30000 AND (c.passages < 2000 OR r.passages < c.passages / 5))
+    WHERE r.rank = 1 OR (r.rank <= 32 AND r.postings_before < 30000 AND r.postings_before + r.passages < 40000 AND (c.passages < 2000 OR r.passages < c.passages / 5))
 )
 SELECT p.passage_id, sum(c.weight * p.frequency / (p.frequency + 0.3::float8 + c.per_lexeme * p.length)) AS score
 FROM chosen c JOIN postings p ON p.term = c.term
