@@ -77,6 +77,7 @@ drill: setup ## Kill the owner of an answer KILLS times (default 200), stop it a
 
 rolling: setup ## Replace every service of a mesh that is in use, without a failed answer
 	$(BIN)/python -m bench.chaos.rolling
+	$(BIN)/python -m bench.chaos.rolling --orchestrators 1
 
 leaks: setup ## What 100k queries and 60k streams that their readers left leave behind
 	$(BIN)/python -m bench.leaks

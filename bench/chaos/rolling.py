@@ -1,6 +1,6 @@
-"""A rolling restart under load: `python -m bench.chaos.rolling [--clients 4]`; one line of JSON at the end.
+"""A rolling restart under load: `python -m bench.chaos.rolling [--clients 4] [--orchestrators 2]`; one line of JSON.
 
-The whole mesh as `answermesh up --orchestrators 2` runs it, asked by the typed client and over HTTP while SIGHUP
+The whole mesh as `answermesh up --orchestrators N` runs it, asked by the typed client and over HTTP while SIGHUP
 replaces every service. Exit code 1 where one answer failed.
 """
 
@@ -57,13 +57,22 @@ class Mesh:
 
 
 @asynccontextmanager
-async def mesh(folder: Path) -> AsyncIterator[Mesh]:
+async def mesh(folder: Path, orchestrators: int) -> AsyncIterator[Mesh]:
     """Started in a folder, with the sample documents; stopped at the end."""
     ready, log = folder / "ready.json", folder / "up.log"
-    argv = ["up", "--data", folder / "data", "--orchestrators", "2", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+    argv = ["up", "--data", folder / "data", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "answermesh.cli.main", *argv, "--ready-file", ready),
+            *(
+                sys.executable,
+                "-m",
+                "answermesh.cli.main",
+                *argv,
+                "--orchestrators",
+                str(orchestrators),
+                "--ready-file",
+                ready,
+            ),
             stdout=output,
             stderr=output,
             env={**os.environ, "XDG_RUNTIME_DIR": str(folder), "COLUMNS": "200"},
@@ -129,11 +138,11 @@ async def load(name: str, ask: Ask, over: asyncio.Event, ends: Counter[str], slo
         number += 1
 
 
-async def rolling(folder: Path, clients: int) -> dict[str, Any]:
+async def rolling(folder: Path, clients: int, orchestrators: int) -> dict[str, Any]:
     """Load a mesh, replace all of it, and say how the answers ended."""
     ends: Counter[str] = Counter()
     slowest_s, over = [0.0], asyncio.Event()
-    async with mesh(folder) as made, Client(made.grpc) as client:
+    async with mesh(folder, orchestrators) as made, Client(made.grpc) as client:
         base = f"http://{made.http}"
         async with httpx.AsyncClient(base_url=base, timeout=30) as http, asyncio.TaskGroup() as group:
             for number in range(clients):
@@ -151,6 +160,7 @@ async def rolling(folder: Path, clients: int) -> dict[str, Any]:
             over.set()
     good = sum(count for end_, count in ends.items() if end_.endswith("STATE_SUCCEEDED"))
     return {
+        "orchestrators": orchestrators,
         "services": len(before),
         "took_s": round(took_s, 1),
         "answers": ends.total(),
@@ -163,9 +173,10 @@ async def rolling(folder: Path, clients: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.chaos.rolling")
     parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--orchestrators", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rolling-") as folder:
-        came = asyncio.run(rolling(Path(folder), options.clients))
+        came = asyncio.run(rolling(Path(folder), options.clients, options.orchestrators))
     print(json.dumps(came))
     raise SystemExit(1 if came["failed"] else 0)
 

@@ -29,6 +29,7 @@ _ALONE = (*SERVICES, "llm")
     "--gguf", type=click.Path(path_type=Path, dir_okay=False), help="Model of the service llm; without it, a small one."
 )
 @click.option("--listen-fd", type=int, hidden=True)
+@click.option("--share-port", is_flag=True, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
 @click.option("--with-parent", type=int, hidden=True)
 def serve(
@@ -38,6 +39,7 @@ def serve(
     config: Path | None,
     gguf: Path | None,
     listen_fd: int | None,
+    share_port: bool,
     ready_fd: int | None,
     with_parent: int | None,
 ) -> None:
@@ -63,7 +65,16 @@ def serve(
         _check(service, listen)
         settings = load(config)
         log_to_stderr(service, settings.log_level)
-        serve_one(service, listen, settings, ready_file=ready_file, ready_fd=ready_fd, gguf=gguf, listen_fd=listen_fd)
+        serve_one(
+            service,
+            listen,
+            settings,
+            ready_file=ready_file,
+            ready_fd=ready_fd,
+            gguf=gguf,
+            listen_fd=listen_fd,
+            shares_port=share_port,
+        )
     except Failure as failure:
         tell(failure)
         # Not the code of a mesh that cannot be reached: this is a part of one.

@@ -47,12 +47,13 @@ def server_options(
     keepalive: Keepalive = Keepalive(),
     max_message_bytes: int = MAX_MESSAGE_BYTES,
     max_concurrent_streams: int = MAX_CONCURRENT_STREAMS,
+    shares_port: bool = False,
 ) -> list[tuple[str, Any]]:
-    """Options for grpc.aio.server."""
+    """Options for grpc.aio.server; `shares_port` lets a successor listen beside its predecessor."""
     return [
         *_shared(keepalive, max_message_bytes),
         # Else two servers can listen on one port by mistake, each with a part of the connections.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_concurrent_streams", max_concurrent_streams),
         ("grpc.server.max_pending_requests", _PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", _PENDING_CALLS_HARD),

@@ -37,14 +37,18 @@ class Server:
         drain_wait_s: float = 0.5,
         keepalive: options.Keepalive = options.Keepalive(),  # noqa: B008 - frozen
         max_concurrent_streams: int = options.MAX_CONCURRENT_STREAMS,
+        shares_port: bool = False,
     ) -> None:
         """Listens on `listen`, "HOST:PORT" (port 0 = chosen by the kernel) or "unix:PATH", once started.
 
         `drain_wait_s` is how long clients have to see that the server is about to stop; as measured, 0.5 s is enough
-        for all of them on one machine.
+        for all of them on one machine. With `shares_port`, another server that says so too may listen on the same port,
+        which the kernel then gives new connections in turn.
         """
         self._listen = listen
-        self.drain_wait_s = drain_wait_s
+        # Where a successor listens already, connections that end lead to it: nobody has to be told before.
+        self.drain_wait_s = 0.0 if shares_port else drain_wait_s
+        self._shares_port = shares_port
         self._health = health.Health()
         self._edge = Edge(tenant)
         # Set when clients are told to go elsewhere: streams that would stay open for ever end by it, and what a service
@@ -56,7 +60,9 @@ class Server:
         self._services: list[str] = []
         self._started = False
         self._server = grpc.aio.server(
-            options=options.server_options(keepalive=keepalive, max_concurrent_streams=max_concurrent_streams)
+            options=options.server_options(
+                keepalive=keepalive, max_concurrent_streams=max_concurrent_streams, shares_port=shares_port
+            )
         )
 
     def add(self, adder: Callable[[Any, grpc.aio.Server], None], servicer: object) -> None:
@@ -107,7 +113,8 @@ class Server:
         stops at once.
         """
         self.draining.set()
-        self.set_serving(False)
+        if not self._shares_port:
+            self.set_serving(False)
         try:
             if self._started:
                 await asyncio.sleep(self.drain_wait_s)

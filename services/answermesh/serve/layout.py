@@ -30,11 +30,17 @@ class Service:
     options: tuple[str, ...] = ()
     # What it is, where there are several of a kind: what `answermesh serve` runs.
     kind: str = ""
-    # Where a successor listens while its predecessor still serves; those who call know both addresses. Where there is
-    # none, the one is stopped before the other starts.
+    # Where a successor listens while its predecessor still serves; those who call know both addresses.
     other: str = ""
     # Whether the supervisor holds the listening socket, which a successor then shares.
     held: bool = False
+    # Whether a successor may listen on the same port meanwhile.
+    shares_port: bool = False
+
+    @property
+    def runs_beside(self) -> bool:
+        """Whether a successor can serve while its predecessor still does."""
+        return bool(self.other or self.held or self.shares_port)
 
 
 def several(kind: str, count: int) -> tuple[str, ...]:
@@ -78,7 +84,11 @@ def services(
             ),
             *(_packed(run_dir, name, agents_need, pack) for name, pack in zip(_packs(len(packs)), packs, strict=True)),
         ),
-        tuple(Service(name, listen, (DATABASE,), kind=ORCHESTRATOR) for name, listen in named.items()),
+        tuple(
+            # Of several, the others answer meanwhile; a call that comes as a port changes hands may be cut off.
+            _alone(name, listen) if len(named) == 1 else Service(name, listen, (DATABASE,), kind=ORCHESTRATOR)
+            for name, listen in named.items()
+        ),
         (Service("gateway", http, tuple(named), held=True),),
     )
 
@@ -99,6 +109,10 @@ def environ(
     if DATABASE in known:
         variables["ANSWERMESH_DATABASE_URL"] = known[DATABASE]
     return variables
+
+
+def _alone(name: str, listen: str) -> Service:
+    return Service(name, listen, (DATABASE,), ("--share-port",), ORCHESTRATOR, shares_port=True)
 
 
 def _private(run_dir: Path, name: str, needs: tuple[str, ...] = (), kind: str = "") -> Service:

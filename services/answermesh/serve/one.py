@@ -35,6 +35,7 @@ def serve_one(
     ready_fd: int | None,
     gguf: Path | None = None,
     listen_fd: int | None = None,
+    shares_port: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain; the second signal ends the process at once.
 
@@ -50,7 +51,7 @@ def serve_one(
         case local_llm.SERVICE:
             serving = local_llm.serve_llm(listen, local_llm.model_of(settings, gguf), told)
         case _:
-            serving = _serve(service.split(","), listen.split(","), settings, told)
+            serving = _serve(service.split(","), listen.split(","), settings, told, shares_port=shares_port)
     run_to_end(service, serving)
 
 
@@ -87,12 +88,17 @@ def run_to_end(service: str, serving: Coroutine[None, None, None]) -> None:
 
 
 async def _serve(
-    services: Sequence[str], listen: Sequence[str], settings: Settings, ready: Callable[[str], None]
+    services: Sequence[str],
+    listen: Sequence[str],
+    settings: Settings,
+    ready: Callable[[str], None],
+    *,
+    shares_port: bool,
 ) -> None:
     from answermesh.rpc.server import Server
 
     with stop_signals() as stop:
-        servers = [Server(address, tenant=settings.tenant) for address in listen]
+        servers = [Server(address, tenant=settings.tenant, shares_port=shares_port) for address in listen]
         async with AsyncExitStack() as stack:
             for service, server in zip(services, servers, strict=True):
                 await stack.enter_async_context(_mounted(service, server, settings))

@@ -95,7 +95,7 @@ class Supervisor:
     async def roll(self, groups: Iterable[Sequence[layout.Service]]) -> None:
         """Replace all services, group by group, and each that cannot run beside its successor by itself."""
         for group in groups:
-            beside = [service for service in group if service.other or service.held]
+            beside = [service for service in group if service.runs_beside]
             async with asyncio.TaskGroup() as together:
                 for service in beside:
                     together.create_task(self._roll(service))
@@ -155,7 +155,7 @@ class Supervisor:
             kept.wished.clear()
             if not dying.cancelled():
                 return how_it_ended(dying.result())
-            if not (kept.service.other or kept.socket):
+            if not kept.service.runs_beside:
                 return REPLACED
             await self._replace(kept)
             kept.done.set()
