@@ -1,8 +1,4 @@
-"""The desk: which queries this process is answering, and which it takes up next.
-
-A query that waits, or whose owner fell silent, is claimed by lease and fencing token. What another process left half
-done goes on from its journal: agents that ended are not run again.
-"""
+"""The desk: which queries this process is answering, and how it comes to them and leaves them."""
 
 from __future__ import annotations
 
@@ -11,14 +7,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from answermesh.errors import Failure, Reason
 from answermesh.orchestrator.admission import Admission
-from answermesh.orchestrator.answering.ending import Tally
 from answermesh.orchestrator.answering.plan import DEFAULT, Wiring
-from answermesh.orchestrator.answering.recovery import Course, agents_of, elapsed_s
+from answermesh.orchestrator.answering.recovery import Course, elapsed_s
 from answermesh.orchestrator.answering.run import Agents, QueryRun, allowed_s
+from answermesh.orchestrator.claiming import Claiming, Plans
 from answermesh.orchestrator.lobby import Caller, Lobby
 from answermesh.orchestrator.records.ephemeral import MemoryLog
 from answermesh.orchestrator.records.journal import Journal, QueryLog
@@ -31,12 +26,8 @@ from answermesh.v1.query_pb2 import Query, QueryEvent
 
 log = logging.getLogger(__name__)
 
-# Queries of an owner that died, beyond what is admitted: they were once, and their readers wait.
-MAX_ADOPTED = 64
 # How often queries without an owner are looked for when nothing points to one.
 LOOK_S = 0.25
-# How long the agents of a query that goes on here may take to be found by a process that has just started.
-SETTLE_S = 5.0
 # How long the reader of a query that goes on here may take to come back; it finds a dead process within 3 s.
 RETURN_S = 10.0
 STOPPING = "The orchestrator is stopping; another goes on. Watch the query again."
@@ -46,16 +37,6 @@ DRAIN_S = 4.0
 DRAIN_UNSTORED_S = 25.0
 # How long ending a query that was stopped may take.
 STOP_S = 10.0
-
-
-class Plans(Protocol):
-    """Where the desk learns how a query is answered."""
-
-    def wiring(self, plan: str) -> Wiring:
-        """The plan of that name with the agents as they are now. Raises Failure(NOT_FOUND | INVALID_PLAN)."""
-
-    async def settled(self, agents: Iterable[str] = ()) -> None:
-        """Wait until all configured agents, and those named, are known."""
 
 
 @dataclass(slots=True)
@@ -84,7 +65,6 @@ class Desk:
         tenant: str,
     ) -> None:
         self._leases = leases
-        self._queries = queries
         self._journal = journal
         self._watching = watching
         self._plans = plans
@@ -95,10 +75,9 @@ class Desk:
         self._admission = Admission(self._now_s())
         self._lobby = Lobby(self._admission)
         self._keeping = Keeping(leases, tenant, self._held, self._lose)
+        self._claiming = Claiming(leases, queries, journal, plans, tenant, self._room, self._start)
         self._tasks: asyncio.TaskGroup | None = None
         self._wanted = asyncio.Event()
-        # Whether queries may wait that there was no room for.
-        self._more_wait = True
         # Whether nothing more is taken up, and whether all was left to others.
         self._draining = False
         self._closed = False
@@ -138,6 +117,10 @@ class Desk:
         self._run(log, wiring, timeout_s)
         return log
 
+    async def end_elsewhere(self, query_id: str, failure: Failure) -> None:
+        """End a query that is not being answered here, for that reason; one that has ended stays as it is."""
+        await self._claiming.end_elsewhere(query_id, failure)
+
     def look(self) -> None:
         """There may be a query to take up."""
         self._wanted.set()
@@ -153,21 +136,17 @@ class Desk:
         running.run.stop(failure)
         return running.task
 
-    async def end_elsewhere(self, query_id: str, failure: Failure) -> None:
-        """End a query that is not being answered here, for that reason; one that has ended stays as it is."""
-        if claim := await self._leases.seize(self._tenant, query_id):
-            await self._end_abandoned(claim, failure)
-
     async def run(self) -> None:
         """Take up queries and keep the lease, for as long as the process lives; on cancel, leave them to others."""
         async with asyncio.TaskGroup() as self._tasks:
             keeping = self._tasks.create_task(self._keeping.run(), name="lease")
             try:
-                await self._settled()
+                await self._claiming.settled()
                 self._may_start.set()
                 while True:
                     self._dismiss()
-                    await self._claim()
+                    if not self._draining:
+                        await self._claiming.claim(lapsed=self._keeping.may_judge)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_S):
                             await self._wanted.wait()
@@ -213,11 +192,6 @@ class Desk:
 
     def _room(self, priority: int) -> int:
         return self._admission.room(self._tenant, priority, DEFAULT.timeout_s, self._now_s())
-
-    async def _settled(self, agents: Iterable[str] = ()) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                await self._plans.settled(agents)
 
     async def drain(self) -> None:
         """Take up nothing more, let queries end for a moment, and leave the rest to others as it is.
@@ -265,50 +239,11 @@ class Desk:
             running.log.fail(failure)
         running.run.stop(failure)
 
-    async def _claim(self) -> None:
-        if self._draining:
-            return
-        lapsed = self._keeping.may_judge
-        claims: list[Claim] = []
-        try:
-            # The lowest first, whose room is the least; those that matter more may go beyond it.
-            for priority in (Query.PRIORITY_BATCH, Query.PRIORITY_INTERACTIVE, Query.PRIORITY_CRITICAL):
-                room = self._room(priority) - len(claims)
-                claimed = await self._leases.claim(
-                    self._tenant,
-                    begun=max(room, 0) + MAX_ADOPTED,
-                    waiting=room,
-                    lapsed=lapsed,
-                    priority=priority,
-                )
-                claims += claimed
-                self._more_wait = len(claimed) >= room
-                if not self._more_wait:
-                    break
-        except Failure as failure:
-            log.warning("waiting queries cannot be taken up: %s", failure.message)
-        for claim in claims:
-            await self._take_up(claim)
-
-    async def _take_up(self, claim: Claim) -> None:
-        try:
-            events: Sequence[QueryEvent] = ()
-            if claim.record.state != Query.STATE_QUEUED:
-                events = await self._queries.events(self._tenant, _id(claim))
-                await self._settled(agents_of(events))
-            wiring = self._plans.wiring(claim.record.plan)
-        except Failure as failure:
-            await self._end_abandoned(claim, failure)
-            return
-        if events:
-            log.info("%s goes on here after event %d", claim.record.name, events[-1].sequence)
-        self._start(claim, wiring, RETURN_S if claim.attached else None, events)
-
-    def _start(self, claim: Claim, wiring: Wiring, patience_s: float | None, events: Sequence[QueryEvent] = ()) -> None:
+    def _start(self, claim: Claim, wiring: Wiring, events: Sequence[QueryEvent]) -> None:
         timeout_s = max(0.0, _allowed_s(claim.record, wiring, None) - elapsed_s(events))
         query_log = self._journal.open(self._tenant, claim.record, claim.fence, events[-1].sequence if events else 1)
         self._admission.begun(self._tenant, timeout_s, self._now_s())
-        self._run(query_log, wiring, timeout_s, events, patience_s)
+        self._run(query_log, wiring, timeout_s, events, RETURN_S if claim.attached else None)
 
     def _run(
         self,
@@ -344,31 +279,13 @@ class Desk:
                 self._admission.over(self._tenant, took_s, now_s, late=run.was_late)
                 self._lobby.call(now_s)
                 self._emptied.set()
-                if self._more_wait:
+                if self._claiming.more_wait:
                     self._wanted.set()
 
         # The run outlives the call that asked for it, so the call's deadline is not its own.
         with no_deadline():
             task = self._tasks.create_task(answer(), name=name)
         self._running[query_id] = _Running(run, query_log, task, patience_s)
-
-    async def _end_abandoned(self, claim: Claim, failure: Failure) -> None:
-        """End a query from its journal."""
-        try:
-            events = await self._queries.events(self._tenant, _id(claim))
-            tally = Tally()
-            tally.replay(events)
-            query_log = self._journal.open(
-                self._tenant, claim.record, claim.fence, events[-1].sequence if events else 0
-            )
-            try:
-                query_log.append(tally.end(claim.record, stopped=failure))
-                await query_log.flush()
-            finally:
-                self._journal.close(query_log)
-        except Failure as problem:
-            # Its lease runs out again, and the next sweep tries once more.
-            log.warning("%s cannot be ended: %s", claim.record.name, problem.message)
 
     def _dismiss(self) -> None:
         """Cancel queries whose readers did not come back."""
@@ -387,7 +304,3 @@ class Desk:
 
 def _allowed_s(query: Query, wiring: Wiring, remaining_s: float | None) -> float:
     return allowed_s(query.timeout.ToMicroseconds() / 1e6, wiring.plan.timeout_s, remaining_s)
-
-
-def _id(claim: Claim) -> str:
-    return claim.record.name.removeprefix("queries/")
