@@ -64,7 +64,6 @@ async def test_a_run_ends_in_time_and_the_smallest_corpora_come_first(tmp_path: 
     tasks = [chosen("slow", 9), chosen("quick", 1)]
     await measure_all(tasks, run, breaking(0), Listener(), concurrency=2, limit_s=0.05)
     assert {record.task for record in run.records()} == {"quick"}
-    assert len(run.records()) == 5
 
 
 async def test_a_connection_that_broke_once_is_made_again(tmp_path: Path) -> None:
