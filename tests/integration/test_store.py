@@ -130,9 +130,9 @@ async def test_a_statement_ends_at_the_deadline_of_its_call(things: Store) -> No
 
 
 async def test_a_busy_pool_turns_callers_away(things: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "ACQUIRE_TIMEOUT_S", 0.05)
     async with things.transaction("one"), things.transaction("one"):
-        with pytest.raises(Failure) as caught:
+        with monkeypatch.context() as while_both_are_taken, pytest.raises(Failure) as caught:
+            while_both_are_taken.setattr(store_module, "ACQUIRE_TIMEOUT_S", 0.05)
             await count(things)
     assert caught.value.reason is Reason.OVERLOADED
     assert caught.value.retry_after_s
