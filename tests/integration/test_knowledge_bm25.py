@@ -23,7 +23,7 @@ async def put_text(tx: Transaction, number: int, text: str) -> None:
     reading = Reading(text, "", "text/plain", (Passage(0, len(text), (), 0),))
     vector = np.eye(1, 384, dtype=np.float32)[0]
     uri = f"doc{number}"
-    await put(tx, Prepared(uri, uri, "", len(text), b"", b"", reading, "none", [vector]))
+    await put(tx, [Prepared(uri, uri, "", len(text), b"", b"", reading, "none", [vector])])
 
 
 @pytest.fixture

@@ -117,7 +117,8 @@ async def test_a_disk_that_fills_up_at_any_statement_changes_nothing(store: Stor
             if await fits(importer, NEW):
                 break
             assert await contents(store) == before
-        assert fails_at > 8
+        # One for the lock, and six or more to write.
+        assert fails_at >= 7
         assert [row[1] for row in (await contents(store))["documents"]] == [NEW]
 
 

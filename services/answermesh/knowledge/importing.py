@@ -1,10 +1,10 @@
-"""One file on its way in: read in a worker, embedded, then stored in one transaction."""
+"""Files on their way in: read in a worker, embedded, then stored in one transaction, alone or with others."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -19,6 +19,7 @@ from answermesh.knowledge.embedder import BATCH_TEXTS, Embedder
 from answermesh.knowledge.ids import document_id
 from answermesh.knowledge.pool import Pool
 from answermesh.knowledge.storing import SQL, Prepared, forget, indexed_text, store
+from answermesh.knowledge.writer import Imported
 from answermesh.rpc.tenancy import current_tenant
 from answermesh.rpc.validate import check_text
 from answermesh.store import Record, Store
@@ -34,7 +35,6 @@ _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
 _LABEL = re.compile(r"[\w-]{1,63}")
 
-Outcome = ImportDocumentsResponse.Outcome
 # Called with (passages embedded, passages in all).
 Progress = Callable[[int, int], Awaitable[None]]
 
@@ -134,11 +134,22 @@ class Importer:
                 return Pending(file, content_hash, fingerprint, None)
         return Pending(file, content_hash, fingerprint, await self._pool.read(file.content, file.uri, file.media_type))
 
-    async def finish(self, pending: Pending, progress: Progress) -> tuple[Outcome.ValueType, Document]:
+    async def finish(self, pending: Pending, progress: Progress) -> Imported:
         """Embed and store a file that was read; what became of it.
 
         When it returns, the document is on disk; when it raises or is cancelled, what was stored before still is.
-        Raises Failure(MODEL_UNAVAILABLE | DATABASE_UNAVAILABLE | STORAGE_FULL | DEADLINE_EXCEEDED) or AioRpcError.
+        Raises what embed and store raise.
+        """
+        embedded = await self.embed(pending, progress)
+        if not isinstance(embedded, Prepared):
+            return embedded
+        [imported] = await self.store([embedded])
+        return imported
+
+    async def embed(self, pending: Pending, progress: Progress) -> Prepared | Imported:
+        """Make a file that was read ready to be stored; where the same is stored already, that.
+
+        Raises Failure(MODEL_UNAVAILABLE) or AioRpcError, and the failures of the store.
         """
         file, read = pending.file, pending.reading
         identifier = document_id(file.uri)
@@ -151,7 +162,7 @@ class Importer:
             read = await self._pool.read(file.content, file.uri, file.media_type)
         title = file.title or read.title or PurePosixPath(file.uri).name or file.uri
         vectors = await self._vectors(title, read, progress)
-        prepared = Prepared(
+        return Prepared(
             document_id=identifier,
             uri=file.uri,
             title=title,
@@ -164,10 +175,17 @@ class Importer:
             labels=file.labels,
             publish_time=file.publish_time,
         )
+
+    async def store(self, documents: Sequence[Prepared]) -> list[Imported]:
+        """Store documents, all of them or none; what became of each.
+
+        Raises Failure(DATABASE_UNAVAILABLE | OVERLOADED | STORAGE_FULL | DEADLINE_EXCEEDED); other errors are the
+        fault of one of the documents, or ours.
+        """
         async with self._store.transaction(current_tenant()) as tx:
-            row, is_new = await store(tx, prepared)
-        outcome = ImportDocumentsResponse.OUTCOME_CREATED if is_new else ImportDocumentsResponse.OUTCOME_UPDATED
-        return outcome, document_of(row)
+            stored = await store(tx, documents)
+        created, updated = ImportDocumentsResponse.OUTCOME_CREATED, ImportDocumentsResponse.OUTCOME_UPDATED
+        return [(created if is_new else updated, document_of(row)) for row, is_new in stored]
 
     async def delete(self, identifier: str) -> bool:
         """Delete a document; whether there was one."""

@@ -1,9 +1,9 @@
-"""One document in the database: all that follows from it is written, replaced or forgotten in one transaction."""
+"""Documents in the database: all that follows from them is written, replaced or forgotten in one transaction."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from answermesh.knowledge.entities import title_key
 from answermesh.knowledge.ids import entity_id
-from answermesh.knowledge.reading import Reading
+from answermesh.knowledge.reading import Passage, Reading
 from answermesh.store import Record, Transaction, statements
 
 SQL = statements("answermesh.knowledge", "documents")
@@ -49,15 +49,50 @@ def indexed_text(title: str, headings: Sequence[str], text: str) -> str:
     return "\n".join([" > ".join(filter(None, above)), text]).strip()
 
 
-async def store(tx: Transaction, document: Prepared) -> tuple[Record, bool]:
-    """Store the document in place of what is stored of it; the row, and whether it is new."""
+async def store(tx: Transaction, documents: Sequence[Prepared]) -> list[tuple[Record, bool]]:
+    """Store documents in place of what is stored of them; of each the row, and whether it is new.
+
+    No two may have the same id. Several in one statement cost the database much less than one after the other.
+    """
     await tx.execute(SQL.lock_corpus)
-    is_new = await tx.fetchval(SQL.find_fingerprint, document.document_id) is None
-    if not is_new:
-        await _forget_contents(tx, document.document_id)
+    ids = [document.document_id for document in documents]
+    replaced = {row["document_id"] for row in await tx.fetch(SQL.find_stored, ids)}
+    if replaced:
+        await _forget_contents(tx, sorted(replaced))
+    rows = await tx.fetch(SQL.put_documents, *_columns(map(_row, documents)))
+    places = [(document, ordinal) for document in documents for ordinal in range(len(document.reading.passages))]
+    passage_ids = [one for batch in _batches(places) for one in await _put_passages(tx, batch)]
+    passages = [
+        (document.document_id, document.reading.passages[ordinal], passage_id)
+        for (document, ordinal), passage_id in zip(places, passage_ids, strict=True)
+    ]
+    await _put_graph(tx, passages)
+    stored = {row["document_id"]: row for row in rows}
+    return [(stored[one], one not in replaced) for one in ids]
+
+
+async def forget(tx: Transaction, document_id: str) -> bool:
+    """Forget a document with all that follows from it alone; whether there was one."""
+    await tx.execute(SQL.lock_corpus)
+    await _forget_contents(tx, [document_id])
+    return await tx.execute(SQL.delete_document, document_id) > 0
+
+
+async def _forget_contents(tx: Transaction, document_ids: Sequence[str]) -> None:
+    for statement in (
+        SQL.uncount_mentions,
+        SQL.delete_unmentioned,
+        SQL.uncount_terms,
+        SQL.delete_unused_terms,
+        SQL.delete_postings,
+        SQL.delete_passages,
+    ):
+        await tx.execute(statement, document_ids)
+
+
+def _row(document: Prepared) -> tuple[object, ...]:
     reading = document.reading
-    row = await tx.fetchrow(
-        SQL.put_document,
+    return (
         document.document_id,
         document.uri,
         document.title,
@@ -72,92 +107,65 @@ async def store(tx: Transaction, document: Prepared) -> tuple[Record, bool]:
         orjson.dumps(document.labels).decode(),
         document.publish_time,
     )
-    assert row is not None
-    passage_ids = [0] * len(reading.passages)
-    for ordinals in _batches(range(len(reading.passages))):
-        await _put_passages(tx, document, ordinals, passage_ids)
-    await _put_graph(tx, document, passage_ids)
-    return row, is_new
 
 
-async def forget(tx: Transaction, document_id: str) -> bool:
-    """Forget a document with all that follows from it alone; whether there was one."""
-    await tx.execute(SQL.lock_corpus)
-    await _forget_contents(tx, document_id)
-    return await tx.execute(SQL.delete_document, document_id) > 0
+async def _put_passages(tx: Transaction, places: Sequence[tuple[Prepared, int]]) -> list[int]:
+    """Store passages, given as a document and the ordinal in it; their ids."""
+    rows = await tx.fetch(SQL.put_passages, *_columns(_passage_row(document, ordinal) for document, ordinal in places))
+    ids = {row["place"]: row["passage_id"] for row in rows}
+    return [ids[place] for place in range(1, len(places) + 1)]
 
 
-async def _forget_contents(tx: Transaction, document_id: str) -> None:
-    for statement in (
-        SQL.uncount_mentions,
-        SQL.delete_unmentioned,
-        SQL.uncount_terms,
-        SQL.delete_unused_terms,
-        SQL.delete_postings,
-        SQL.delete_passages,
-    ):
-        await tx.execute(statement, document_id)
-
-
-async def _put_passages(tx: Transaction, document: Prepared, ordinals: Sequence[int], passage_ids: list[int]) -> None:
-    passages = [document.reading.passages[ordinal] for ordinal in ordinals]
-    texts = [document.reading.text[passage.start : passage.end] for passage in passages]
-    rows = await tx.fetch(
-        SQL.put_passages,
+def _passage_row(document: Prepared, ordinal: int) -> tuple[object, ...]:
+    passage = document.reading.passages[ordinal]
+    text = document.reading.text[passage.start : passage.end]
+    return (
         document.document_id,
         document.embedding_model,
-        list(ordinals),
-        [passage.start for passage in passages],
-        [passage.end for passage in passages],
-        texts,
-        [_SEPARATOR.join(passage.headings) for passage in passages],
-        [passage.page for passage in passages],
+        ordinal,
+        passage.start,
+        passage.end,
+        text,
+        _SEPARATOR.join(passage.headings),
+        passage.page,
         # asyncpg takes a sequence within a list for another dimension of the array, but a buffer for one value.
-        [document.vectors[ordinal].data for ordinal in ordinals],
-        [indexed_text(document.title, passage.headings, text) for passage, text in zip(passages, texts, strict=True)],
+        document.vectors[ordinal].data,
+        indexed_text(document.title, passage.headings, text),
     )
-    for row in rows:
-        passage_ids[row["ordinal"]] = row["passage_id"]
 
 
-async def _put_graph(tx: Transaction, document: Prepared, passage_ids: Sequence[int]) -> None:
+async def _put_graph(tx: Transaction, passages: Sequence[tuple[str, Passage, int]]) -> None:
+    """Store what passages mention and say of it; each with its document's id and its own."""
     mentions = [
-        (mention, passage_id)
-        for passage, passage_id in zip(document.reading.passages, passage_ids, strict=True)
-        for mention in passage.mentions
+        (mention, document, passage_id) for document, passage, passage_id in passages for mention in passage.mentions
     ]
+    ids = {key: entity_id(key) for key in {mention.key for mention, _, _ in mentions}}
     # One row for each key: the first spelling, the most specific type.
-    first = {mention.key: mention for mention, _ in reversed(mentions)}
+    first = {mention.key: mention for mention, _, _ in reversed(mentions)}
     types: dict[str, int] = {}
     # A passage has one mention of each key.
-    counts = Counter(mention.key for mention, _ in mentions)
-    for mention, _ in mentions:
+    counts = Counter(mention.key for mention, _, _ in mentions)
+    documents = Counter(key for key, _ in {(mention.key, document) for mention, document, _ in mentions})
+    for mention, _, _ in mentions:
         types[mention.key] = min(mention.type, types.get(mention.key, mention.type))
     for keys in _batches(sorted(first)):
-        await tx.execute(
-            SQL.put_entities,
-            list(map(entity_id, keys)),
-            list(keys),
-            [first[key].text for key in keys],
-            [types[key] for key in keys],
-            [counts[key] for key in keys],
-        )
+        entities = [(ids[key], key, first[key].text, types[key], counts[key], documents[key]) for key in keys]
+        await tx.execute(SQL.put_entities, *_columns(entities))
     for part in _batches(mentions):
-        await tx.execute(
-            SQL.put_mentions,
-            document.document_id,
-            [entity_id(mention.key) for mention, _ in part],
-            [passage_id for _, passage_id in part],
-            [mention.start for mention, _ in part],
-            [mention.end for mention, _ in part],
-        )
+        rows = [(document, ids[m.key], passage_id, m.start, m.end) for m, document, passage_id in part]
+        await tx.execute(SQL.put_mentions, *_columns(rows))
     relations = [
-        (entity_id(r.subject), entity_id(r.object), passage_id, r.predicate, r.start, r.end)
-        for passage, passage_id in zip(document.reading.passages, passage_ids, strict=True)
+        (ids[r.subject], ids[r.object], passage_id, r.predicate, r.start, r.end)
+        for _, passage, passage_id in passages
         for r in passage.relations
     ]
-    for rows in _batches(relations):
-        await tx.execute(SQL.put_relations, *map(list, zip(*rows, strict=True)))
+    for joins in _batches(relations):
+        await tx.execute(SQL.put_relations, *_columns(joins))
+
+
+def _columns(rows: Iterable[Sequence[object]]) -> Iterator[list[object]]:
+    """The columns of some rows, which are given to `unnest`."""
+    return map(list, zip(*rows, strict=True))
 
 
 def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

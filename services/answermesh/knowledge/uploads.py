@@ -1,24 +1,27 @@
-"""A stream of files on its way in: assembled, read, embedded and stored side by side.
+"""A stream of files on its way in: assembled, read and embedded side by side, stored together.
 
-    requests ─> assemble ─> read ─> embed and store, several at once ─> responses
+    requests ─> assemble ─> read and embed, several at once ─> store what is ready ─> responses
 
-Several files are embedded at once, so that the models never wait for one to be stored; their small batches are put
-together by the models' own queue. The queues between hold a file each, so a sender that is faster than the models is
-held back by the stream itself, and few files are in memory. A file that fails is reported, and the others go on. When
-the stream breaks off, what was reported as stored is.
+Several files are under way at once, so that the models never wait for one to be read or stored; their small batches
+are put together by the models' own queue. No file is begun while enough are under way, so a sender that is faster than
+the models is held back by the stream itself. A file that fails is reported, and the others go on. When the stream
+breaks off, what was reported as stored is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeVar
 
 import grpc
 
 from answermesh.errors import Failure, Reason, invalid_field
-from answermesh.knowledge.importing import MAX_CONTENT_BYTES, File, Importer, Pending, too_large
+from answermesh.knowledge.importing import MAX_CONTENT_BYTES, File, Importer, too_large
+from answermesh.knowledge.storing import Prepared
+from answermesh.knowledge.writer import Imported, Writer
 from answermesh.rpc.status import failure_from, status_from
 from answermesh.v1.document_pb2 import Document
 from answermesh.v1.document_service_pb2 import ImportDocumentsRequest, ImportDocumentsResponse
@@ -29,8 +32,11 @@ _T = TypeVar("_T")
 # The contract's limit on one chunk.
 _MAX_CHUNK_BYTES = 1 << 20
 
-# Files that are embedded and stored at once: one that is stored, and enough small ones to fill the models' batches.
-_FINISHED_AT_ONCE = 6
+# Files that are under way at once: always a few, so that one is stored while others are embedded, and more of small
+# ones, up to so many bytes together: a few batches of the models, to be stored in one transaction.
+_FEW = 6
+_MANY = 64
+_MANY_BYTES = 256 << 10
 
 Write = Callable[[ImportDocumentsResponse], Awaitable[None]]
 
@@ -40,9 +46,7 @@ async def import_all(importer: Importer, requests: AsyncIterable[ImportDocuments
 
     Raises Failure(INVALID_FIELD) for a stream that breaks the contract; files finished before stay stored.
     """
-    files: asyncio.Queue[File | None] = asyncio.Queue(1)
-    pending: asyncio.Queue[Pending | None] = asyncio.Queue(1)
-    # Two stages report; gRPC takes one message at a time.
+    # Several files report; gRPC takes one message at a time.
     lock = asyncio.Lock()
 
     async def report(response: ImportDocumentsResponse) -> None:
@@ -50,32 +54,26 @@ async def import_all(importer: Importer, requests: AsyncIterable[ImportDocuments
             await write(response)
 
     under_way = _UnderWay()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_assemble(requests, files, report))
-        group.create_task(_read(importer, files, pending, under_way, report))
-        finishing = [group.create_task(_finish(importer, pending, under_way, report)) for _ in range(_FINISHED_AT_ONCE)]
+    writer = Writer(importer.store)
+    async with asyncio.TaskGroup() as group, aclosing(_assembled(requests, report)) as files:
+        writing = group.create_task(writer.run())
+        async for file in files:
+            await under_way.begin(file)
+            group.create_task(_take_in(importer, writer, file, under_way, report))
         # Awaited within: Python 3.11 leaves a task marked as cancelled when a child fails while the block is being left
         # (python/cpython#116720), and the edge would take the failure for a caller that hung up.
-        for task in finishing:
-            await task
+        await under_way.all_ended()
+        writing.cancel()
 
 
-async def _assemble(
-    requests: AsyncIterable[ImportDocumentsRequest], files: asyncio.Queue[File | None], report: Write
-) -> None:
+async def _assembled(requests: AsyncIterable[ImportDocumentsRequest], report: Write) -> AsyncGenerator[File]:
     start: Document | None = None
     content = bytearray()
-
-    async def end() -> None:
-        if start is not None:
-            file = await _reported(start.uri, _file(start, content), report)
-            if file is not None:
-                await files.put(file)
-
     async for request in requests:
         match request.WhichOneof("step"):
             case "start":
-                await end()
+                if start is not None and (file := await _reported(start.uri, _file(start, content), report)):
+                    yield file
                 start = request.start
                 content = bytearray()
             case "chunk":
@@ -89,8 +87,8 @@ async def _assemble(
                 content += request.chunk[: MAX_CONTENT_BYTES + 1 - len(content)]
             case _:
                 raise invalid_field("step", "is not set; send `start` or `chunk`.")
-    await end()
-    await files.put(None)
+    if start is not None and (file := await _reported(start.uri, _file(start, content), report)):
+        yield file
 
 
 async def _file(start: Document, content: bytearray) -> File:
@@ -100,58 +98,54 @@ async def _file(start: Document, content: bytearray) -> File:
 
 
 class _UnderWay:
-    """The uris between reading and storing: of two files of one uri the second waits, so that the last one stays."""
+    """The files that are begun and not stored yet: of two of one uri the second waits, so that the last one stays."""
 
     def __init__(self) -> None:
-        self._ends: dict[str, asyncio.Event] = {}
+        self._sizes: dict[str, int] = {}
+        self._changed = asyncio.Condition()
 
-    async def begin(self, uri: str) -> None:
-        while uri in self._ends:
-            await self._ends[uri].wait()
-        self._ends[uri] = asyncio.Event()
+    async def begin(self, file: File) -> None:
+        """Wait until there is room for the file, and it is the only one of its uri."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: file.uri not in self._sizes and self._has_room(len(file.content)))
+            self._sizes[file.uri] = len(file.content)
 
-    def end(self, uri: str) -> None:
-        self._ends.pop(uri).set()
+    async def end(self, uri: str) -> None:
+        async with self._changed:
+            del self._sizes[uri]
+            self._changed.notify_all()
 
+    async def all_ended(self) -> None:
+        """Wait until no file is under way."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._sizes)
 
-async def _read(
-    importer: Importer,
-    files: asyncio.Queue[File | None],
-    pending: asyncio.Queue[Pending | None],
-    under_way: _UnderWay,
-    report: Write,
-) -> None:
-    while (file := await files.get()) is not None:
-        await under_way.begin(file.uri)
-        read = await _reported(file.uri, importer.read(file), report)
-        if read is not None:
-            await pending.put(read)
-        else:
-            under_way.end(file.uri)
-    for _ in range(_FINISHED_AT_ONCE):
-        await pending.put(None)
+    def _has_room(self, size_bytes: int) -> bool:
+        count = len(self._sizes)
+        return count < _FEW or (count < _MANY and sum(self._sizes.values()) + size_bytes <= _MANY_BYTES)
 
 
-async def _finish(
-    importer: Importer, pending: asyncio.Queue[Pending | None], under_way: _UnderWay, report: Write
-) -> None:
-    while (one := await pending.get()) is not None:
-        uri = one.file.uri
+async def _take_in(importer: Importer, writer: Writer, file: File, under_way: _UnderWay, report: Write) -> None:
+    uri = file.uri
 
-        async def progress(done: int, total: int, uri: str = uri) -> None:
-            outcome = ImportDocumentsResponse.OUTCOME_PROGRESS
-            await report(ImportDocumentsResponse(uri=uri, outcome=outcome, passages_done=done, passages_total=total))
+    async def progress(done: int, total: int) -> None:
+        outcome = ImportDocumentsResponse.OUTCOME_PROGRESS
+        await report(ImportDocumentsResponse(uri=uri, outcome=outcome, passages_done=done, passages_total=total))
 
-        stored = await _reported(uri, importer.finish(one, progress), report)
-        under_way.end(uri)
-        if stored is not None:
-            outcome, document = stored
-            total = document.passage_count
-            await report(
-                ImportDocumentsResponse(
-                    uri=uri, outcome=outcome, document=document, passages_done=total, passages_total=total
-                )
+    async def imported() -> Imported:
+        embedded = await importer.embed(await importer.read(file), progress)
+        return await writer.put(embedded) if isinstance(embedded, Prepared) else embedded
+
+    stored = await _reported(uri, imported(), report)
+    if stored is not None:
+        outcome, document = stored
+        total = document.passage_count
+        await report(
+            ImportDocumentsResponse(
+                uri=uri, outcome=outcome, document=document, passages_done=total, passages_total=total
             )
+        )
+    await under_way.end(uri)
 
 
 async def _reported(uri: str, work: Awaitable[_T], report: Write) -> _T | None:
