@@ -77,6 +77,31 @@ async def test_what_comes_while_others_are_written_is_stored_together() -> None:
     assert [outcome[1].uri for outcome in outcomes if isinstance(outcome, tuple)] == ["a", "b", "c"]
 
 
+async def test_what_is_ready_waits_for_those_on_their_way() -> None:
+    shelf = Shelf()
+    writer = Writer(shelf.store, lambda: 2, linger_s=60)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(writer.run())
+        first = group.create_task(writer.put(document("a")))
+        # Its turn, and the writer's, come before the next line is reached again.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert shelf.groups == []
+        await asyncio.gather(first, writer.put(document("b")))
+        running.cancel()
+    assert shelf.groups == [["a", "b"]]
+
+
+async def test_what_is_ready_does_not_wait_for_ever() -> None:
+    shelf = Shelf()
+    writer = Writer(shelf.store, lambda: 2, linger_s=0)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(writer.run())
+        await writer.put(document("a"))
+        running.cancel()
+    assert shelf.groups == [["a"]]
+
+
 async def test_a_group_has_no_more_passages_than_allowed_unless_one_document_has() -> None:
     shelf = Shelf()
     half = MAX_PASSAGES // 2

@@ -180,7 +180,7 @@ class Client:
     async def import_paths(
         self, paths: Iterable[str | Path], *, base: Path | None = None, labels: Mapping[str, str] | None = None
     ) -> AsyncGenerator[v1.ImportDocumentsResponse, None]:
-        """Import files in one stream: PROGRESS of each and then its outcome; a file that fails does not stop the rest.
+        """Import files in one stream: PROGRESS of long ones, the outcome of all; one that fails stops no other.
 
         `uri` is the file's path below `base` (the working directory by default), or absolute outside of it. `labels`
         are given to all of them.

@@ -200,7 +200,9 @@ class Importer:
             texts = [indexed_text(title, passage.headings, read.text[passage.start : passage.end]) for passage in part]
             # Arrays take a sixth of the memory of lists, and a long document has thousands.
             vectors += [np.array(vector, dtype=np.float32) for vector in await self._embedder.embed(texts)]
-            await progress(len(vectors), total)
+            if len(vectors) < total:
+                # What is embedded in one go is about to be stored.
+                await progress(len(vectors), total)
         return vectors
 
 

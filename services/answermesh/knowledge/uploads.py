@@ -54,7 +54,7 @@ async def import_all(importer: Importer, requests: AsyncIterable[ImportDocuments
             await write(response)
 
     under_way = _UnderWay()
-    writer = Writer(importer.store)
+    writer = Writer(importer.store, under_way.count)
     async with asyncio.TaskGroup() as group, aclosing(_assembled(requests, report)) as files:
         writing = group.create_task(writer.run())
         async for file in files:
@@ -104,6 +104,10 @@ class _UnderWay:
         self._sizes: dict[str, int] = {}
         self._changed = asyncio.Condition()
 
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._sizes)
+
     async def begin(self, file: File) -> None:
         """Wait until there is room for the file, and it is the only one of its uri."""
         async with self._changed:
@@ -121,8 +125,7 @@ class _UnderWay:
             await self._changed.wait_for(lambda: not self._sizes)
 
     def _has_room(self, size_bytes: int) -> bool:
-        count = len(self._sizes)
-        return count < _FEW or (count < _MANY and sum(self._sizes.values()) + size_bytes <= _MANY_BYTES)
+        return self.count() < _FEW or (self.count() < _MANY and sum(self._sizes.values()) + size_bytes <= _MANY_BYTES)
 
 
 async def _take_in(importer: Importer, writer: Writer, file: File, under_way: _UnderWay, report: Write) -> None:

@@ -1,12 +1,13 @@
-"""Stores documents together that are ready while others are being written: one transaction for many small ones.
+"""Stores documents together that are ready at about the same time: one transaction for many small ones.
 
-A transaction, with its commit and its statements, costs the database several passages' worth, whatever it carries.
-Nobody is waited for: what is ready when the writer is free goes, so a document alone is stored at once.
+A transaction, with its commit and its statements, costs the database several passages' worth, whatever it carries. So
+those that are ready wait a moment for others that are on their way; where none is, nobody is waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -21,15 +22,22 @@ Store = Callable[[Sequence[Prepared]], Awaitable[list[Imported]]]
 
 # Passages of one transaction, unless a single document has more: some 0.3 s, in which other writers of the tenant wait.
 MAX_PASSAGES = 200
+# How long the first that is ready waits for others: the models give some ten to fifty passages in that time.
+_LINGER_S = 0.5
 
 _Waiting = tuple[Prepared, asyncio.Future[Imported]]
 
 
 class Writer:
-    """Calls `store`, all or nothing, with what was put since its last call."""
+    """Calls `store`, all or nothing, with what was put since its last call.
 
-    def __init__(self, store: Store) -> None:
+    `under_way` tells how many documents may be waited for, those that are put and not stored yet among them.
+    """
+
+    def __init__(self, store: Store, under_way: Callable[[], int] = lambda: 0, *, linger_s: float = _LINGER_S) -> None:
         self._store = store
+        self._under_way = under_way
+        self._linger_s = linger_s
         self._waiting: deque[_Waiting] = deque()
         self._woken = asyncio.Event()
 
@@ -43,10 +51,21 @@ class Writer:
     async def run(self) -> None:
         """Write what is put, until cancelled; what is being written then is not stored."""
         while True:
-            await self._woken.wait()
-            self._woken.clear()
+            await self._next_put()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._linger_s):
+                    while not self._is_due():
+                        await self._next_put()
             while group := self._take():
                 await self._write(group)
+
+    async def _next_put(self) -> None:
+        await self._woken.wait()
+        self._woken.clear()
+
+    def _is_due(self) -> bool:
+        passages = sum(len(document.reading.passages) for document, _ in self._waiting)
+        return passages >= MAX_PASSAGES or len(self._waiting) >= self._under_way()
 
     def _take(self) -> list[_Waiting]:
         group: list[_Waiting] = []
