@@ -46,6 +46,9 @@ _COUNTS = """INSERT INTO terms (term, passages) SELECT term, count(*) FROM posti
     INSERT INTO corpora (passages, length) SELECT count(*), sum(length) FROM passages;
     ALTER TABLE passages ADD CONSTRAINT passages_tenant_id_document_id_fkey
         FOREIGN KEY (tenant_id, document_id) REFERENCES documents ON DELETE CASCADE NOT VALID"""
+# See get_candidates in knowledge/search.sql.
+_AS_BROAD_AS_THE_SEARCH = """SELECT set_config('hnsw.ef_search',
+    least(greatest(round(0.45 * sqrt(passages)), 40), 1000)::text, false) FROM corpora"""
 _FIND = """SELECT passage_id FROM passages WHERE embedding_model = $2
     ORDER BY embedding <=> $1::vector::halfvec(384) LIMIT $3"""
 
@@ -135,6 +138,7 @@ async def _filled(connection: asyncpg.Connection[asyncpg.Record], corpus: Corpus
 async def _recall(connection: asyncpg.Connection[asyncpg.Record], vectors: Sequence[Vectors]) -> float:
     """Share of the nearest by exact search that the index finds, as the search asks it."""
     await connection.execute("SET hnsw.iterative_scan = strict_order")
+    await connection.execute(_AS_BROAD_AS_THE_SEARCH)
     found = 0
     for one in vectors:
         by_index = await connection.fetch(_FIND, one, _MODEL, _NEAREST)
