@@ -2,12 +2,13 @@
 
     python -m bench.ingest [--documents FOLDER] [--rounds 3]
 
-Each round embeds the passages of a folder twice, one way after the other: bare, in a process that does nothing else,
-sorted by length, in the batches that are fastest here; and by importing the files into a fresh mesh through its
-public address, until the last is stored. Both run the same model in the same sessions. `ratio` is the import's rate by
-the bare one's; `cpu_ratio` the same by processor time, all processes and the client included, without what the mesh
-takes at rest: beside other work an import lasts longer, and that grows with it. Read `ratio` on an idle machine, else
-`cpu_ratio`. The last line has the medians; it ends with 1 where neither reaches 0.9.
+The passages of a folder are embedded in turn in two ways: bare, in a process that does nothing else, sorted by length,
+in the batches that are fastest here; and by importing the files into a fresh mesh through its public address, until
+the last is stored. Both run the same model in the same sessions. Each import stands beside the mean of the bare runs
+before and after it, since a shared machine gets faster and slower by a third within minutes. `ratio` is the import's
+rate by the bare one's; `cpu_ratio` the same by processor time, all processes and the client included, without what the
+mesh takes at rest: beside other work an import lasts longer, and that grows with it. Read `ratio` on an idle machine,
+else `cpu_ratio`. The last line has the medians; it ends with 1 where neither reaches 0.9.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ def main() -> int:
     embedder.run(embedder.rows(texts[:8]))
     best = max(_BATCHES, key=lambda tokens: _bare(embedder, texts[::4], tokens)["per_cpu_s"])
     lines = []
+    bare = _bare(embedder, texts, best)
     for _ in range(options.rounds):
-        bare = _bare(embedder, texts, best)
+        before = bare
         whole = asyncio.run(_imported(options.documents, files, len(texts)))
-        ratio, cpu_ratio = whole["per_s"] / bare["per_s"], whole["per_cpu_s"] / bare["per_cpu_s"]
-        lines.append({"bare": bare, "import": whole, "ratio": round(ratio, 3), "cpu_ratio": round(cpu_ratio, 3)})
+        bare = _bare(embedder, texts, best)
+        ratio, cpu_ratio = (2 * whole[rate] / (before[rate] + bare[rate]) for rate in ("per_s", "per_cpu_s"))
+        lines.append(
+            {"bare": [before, bare], "import": whole, "ratio": round(ratio, 3), "cpu_ratio": round(cpu_ratio, 3)}
+        )
         print(json.dumps(lines[-1]), flush=True)
     medians = {name: statistics.median(line[name] for line in lines) for name in ("ratio", "cpu_ratio")}
     print(json.dumps({"files": len(files), "passages": len(texts), "bare_batch_tokens": best, **medians}))
