@@ -7,6 +7,7 @@ store          a Store over it
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,6 +24,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 _TEMPLATE = "migrated_template"
+# How long autovacuum may be at work in a database that is to be dropped.
+_DROP_S = 30.0
 _numbers = itertools.count(1)
 
 
@@ -52,13 +55,25 @@ async def dsn(postgres_dsn: str, migrated_template: str) -> AsyncIterator[str]:
     name = f"test_{next(_numbers)}"
     await _run(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
     yield at_database(postgres_dsn, name)
-    await _run(postgres_dsn, f"DROP DATABASE {name} WITH (FORCE)")
+    async with asyncio.timeout(_DROP_S):
+        await _drop(postgres_dsn, name)
 
 
 @pytest.fixture
 async def store(dsn: str) -> AsyncIterator[Store]:
     async with Store.open(dsn) as opened:
         yield opened
+
+
+async def _drop(dsn: str, name: str) -> None:
+    while True:
+        try:
+            await _run(dsn, f"DROP DATABASE {name} WITH (FORCE)")
+        except asyncpg.InsufficientPrivilegeError:
+            # Autovacuum is at work there, which only a superuser may end; nothing tells when it is done.
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 async def _run(dsn: str, sql: str) -> None:
