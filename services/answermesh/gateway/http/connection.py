@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: bytes to requests by httptools (llhttp), answered one after the other.
+"""One HTTP/1.1 connection: its requests are answered one after the other.
 
 A request that needs no task gets none (see `quick`); another's is cancelled when the client hangs up. Each wait for the
 client ends at an instant that the server's sweep looks at once in a while, so that no timer is set per request.
@@ -13,11 +13,9 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
-import httptools
-
 from answermesh.gateway.http.http1 import Http1Exchange
-from answermesh.gateway.http.malformed import head_too_large, malformed, no_single_host, origin_form, too_slow
-from answermesh.gateway.metadata import Headers
+from answermesh.gateway.http.incoming import Incoming
+from answermesh.gateway.http.malformed import head_too_large, too_slow
 from answermesh.gateway.status import CallError
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ _LINGER_S = 2.0
 _NEVER = math.inf
 # For a client that comes when there are as many as may be.
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_METHODS = {method.encode(): method for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
 
 
 class Connection(asyncio.Protocol):
@@ -50,7 +47,7 @@ class Connection(asyncio.Protocol):
         # The client's address without its port; "" on a Unix socket.
         self.peer = ""
         self._loop = server.loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._incoming = Incoming(self)
         self._waiting: deque[Http1Exchange] = deque()
         # Set while the task waits: for more of a body, for room to write.
         self._body_waiter: asyncio.Future[None] | None = None
@@ -63,16 +60,7 @@ class Connection(asyncio.Protocol):
         # The client hung up, or we cut it off: whoever answers has been cancelled.
         self._ended = False
         # Nothing more is read: the last answer is being made or has been sent.
-        self._deaf = False
-        # Of the request that is coming in.
-        self._in_head = False
-        # What came of it in earlier chunks, and the size of the chunk that is looked at.
-        self._head_bytes = 0
-        self._chunk_bytes = 0
-        self._hosts = 0
-        self._url = b""
-        self._headers: Headers = []
-        self._arriving: Http1Exchange | None = None
+        self.deaf = False
 
     # ------------------------------------------------------------ the socket
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -81,7 +69,7 @@ class Connection(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.peer = name[0] if isinstance(name, tuple) else ""
         if len(self.server.connections) >= self.server.options.max_connections:
-            self._deaf = True
+            self.deaf = True
             transport.write(_FULL)  # type: ignore[attr-defined]  # as above
             transport.close()
             return
@@ -95,18 +83,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
-        if self._deaf:
+        if self.deaf:
             return
-        self._chunk_bytes = len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # We upgrade to nothing, and take the request as any other; what follows needs a new parser.
-            self._parser = httptools.HttpRequestParser(self)
-            self.data_received(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._refuse(malformed(error))
-        if self._in_head:
+        if (error := self._incoming.feed(data)) is not None:
+            self._refuse(error)
+        if self._incoming.in_head:
             self._check_head(len(data))
         if self._current is None and self._waiting:
             self._advance()
@@ -123,88 +104,47 @@ class Connection(asyncio.Protocol):
         _wake(self._room_waiter)
         self._advance()
 
-    # ------------------------------------------------------------ the parser
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._in_head = True
-        self._head_bytes = 0
-        self._hosts = 0
-        self._url = b""
-        self._headers = []
-        self._arriving = None
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the target."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; trailers are not looked at."""
-        if self._in_head:
-            name = name.lower()
-            if name == b"host":
-                self._hosts += 1
-            self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """The head has come."""
-        self._in_head = False
-        parser = self._parser
-        is_1_1 = parser.get_http_version() == "1.1"
-        target = self._url.decode("latin-1")
-        if target[:1] != "/":
-            target = origin_form(target)
-        path, _, query = target.partition("?")
-        sent_method = parser.get_method()
-        method = _METHODS.get(sent_method) or sent_method.decode()
-        exchange = Http1Exchange(self, method, path, query, self._headers, is_1_1=is_1_1)
-        exchange.keep_alive = parser.should_keep_alive()
-        exchange.most_head_bytes = self._head_bytes + self._chunk_bytes
-        if self._hosts != 1 and (is_1_1 or self._hosts):
-            exchange.refusal = no_single_host()
-            self._deaf = True
-        self._arriving = exchange
+    # ------------------------------------------------------------ what comes in
+    def on_request(self, exchange: Http1Exchange) -> None:
+        """A request has begun: its head has come."""
+        if exchange.refusal is not None:
+            self.deaf = True
         self._waiting.append(exchange)
         self._request_until_s = _NEVER
 
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        exchange = self._arriving
-        assert exchange is not None
-        exchange.received.append(body)
-        exchange.received_bytes += len(body)
-        exchange.untaken_bytes += len(body)
+    def on_body(self, exchange: Http1Exchange) -> None:
+        """A part of its body has come."""
         if self._body_waiter is not None:
             _wake(self._body_waiter)
         elif exchange.untaken_bytes > _AHEAD_BYTES:
             self._pause_reading()
 
-    def on_message_complete(self) -> None:
-        """The request has come to its end."""
-        assert self._arriving is not None
-        self._arriving.whole = True
+    def on_body_end(self) -> None:
+        """All of its body has come."""
         if self._body_waiter is not None:
             _wake(self._body_waiter)
 
     def _check_head(self, size: int) -> None:
         """A head that is not whole yet: it must not grow, nor take, for ever."""
-        if not self._head_bytes:
+        incoming = self._incoming
+        if not incoming.head_bytes:
             self._request_until_s = self._loop.time() + self.server.options.head_timeout_s
-        self._head_bytes += size
+        incoming.head_bytes += size
         limit = self.server.options.max_url_bytes + self.server.options.max_header_bytes
-        if self._head_bytes > limit:
+        if incoming.head_bytes > limit:
             self._refuse(head_too_large(limit))
 
     def _refuse(self, error: CallError) -> None:
         """Answer what is not HTTP, after the requests before it, and hear nothing more."""
-        self._deaf = True
-        arriving = self._arriving
+        self.deaf = True
+        arriving = self._incoming.arriving
         if arriving is not None and not arriving.whole:
             arriving.broken = error
             _wake(self._body_waiter)
             return
         exchange = Http1Exchange(self, "GET", "", "", [], is_1_1=True)
         exchange.refusal = error
-        self._in_head = False
+        self._incoming.in_head = False
         self._request_until_s = _NEVER
         self._waiting.append(exchange)
         self._advance()
@@ -250,13 +190,13 @@ class Connection(asyncio.Protocol):
         """End the waits that are over."""
         if now_s >= self._room_until_s:
             self.transport.abort()
-        elif now_s >= self._body_until_s and self._arriving is not None:
+        elif now_s >= self._body_until_s and (arriving := self._incoming.arriving) is not None:
             self._body_until_s = _NEVER
-            self._arriving.broken = too_slow()
+            arriving.broken = too_slow()
             _wake(self._body_waiter)
         elif now_s >= self._request_until_s:
             self._request_until_s = _NEVER
-            if self._in_head:
+            if self._incoming.in_head:
                 self._refuse(too_slow())
             else:
                 self.transport.abort()
@@ -300,17 +240,17 @@ class Connection(asyncio.Protocol):
             self._advance()
         elif self.server.draining:
             self._close()
-        elif not self._in_head:
+        elif not self._incoming.in_head:
             self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
 
     def _close(self) -> None:
-        self._deaf = True
+        self.deaf = True
         self.transport.close()
 
     def _goes_on_after(self, exchange: Http1Exchange) -> bool:
         """Whether the connection is used on; else it ends so that the client gets all of the answer."""
         if not exchange.answered:
-            self._deaf = True
+            self.deaf = True
             if exchange.until_close:
                 self._reset()
             else:
@@ -326,7 +266,7 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Closing now would reset the connection while the client still sends, and it might lose the answer."""
-        self._deaf = True
+        self.deaf = True
         self._request_until_s = self._loop.time() + _LINGER_S
         try:
             self.transport.write_eof()
