@@ -1,4 +1,4 @@
-"""One HTTP/2 connection: its calls, what it may hold, whether the peer is there, and its end.
+"""One HTTP/2 connection: its calls, what it may hold, and its end.
 
     new -> open (the peer's settings have come) -> draining (no new calls; those under way finish) -> closed
 
@@ -22,13 +22,11 @@ from answermesh.gateway.upstream.http2.frames import ConnectionFault, ErrorCode,
 from answermesh.gateway.upstream.http2.meter import Meter
 from answermesh.gateway.upstream.http2.options import Http2Options, Keepalive
 from answermesh.gateway.upstream.http2.outbox import Outbox
-from answermesh.gateway.upstream.http2.pings import Pings
+from answermesh.gateway.upstream.http2.presence import Presence
 from answermesh.gateway.upstream.http2.receiver import Receiver
 from answermesh.gateway.upstream.http2.responses import HeadDecoder
 from answermesh.gateway.upstream.http2.resting import Resting
 from answermesh.gateway.upstream.http2.stream import Stream
-
-_PING = frames.frame(frames.PING, 0, 0, b"answerme")
 
 
 class Connection(asyncio.Protocol):
@@ -74,10 +72,10 @@ class Connection(asyncio.Protocol):
         self._waiting = waiting
         self._on_change = on_change
         self._on_room = on_room
-        self._heard_at = self.loop.time()
-        self._meter = Meter(self._heard_at)
-        self._pings = Pings(keepalive, self._heard_at)
-        self._ping_timer: asyncio.TimerHandle | None = None
+        # When the peer was last heard.
+        self.heard_at = self.loop.time()
+        self._meter = Meter(self.heard_at)
+        self._presence = Presence(self, keepalive)
         self._deadlines = Deadlines(self.loop, self.streams)
         self._receiver = Receiver(
             self,
@@ -101,16 +99,16 @@ class Connection(asyncio.Protocol):
         }
         room = self._options.connection_window_bytes - frames.DEFAULT_WINDOW
         self.outbox.control(frames.PREFACE + frames.settings(own) + frames.window_update(0, room))
-        self._plan_ping()
+        self._presence.begin()
 
     def data_received(self, data: bytes) -> None:
         """Whatever is wrong with it ends the connection, never the program."""
-        before, self._heard_at = self._heard_at, self.loop.time()
+        before, self.heard_at = self.heard_at, self.loop.time()
         try:
             self._receiver.feed(data)
         except ConnectionFault as fault:
             self._give_up(fault.code, str(fault))
-        self._resting.after(self._heard_at, before, len(data), calls=self.calls, patient=self._patient)
+        self._resting.after(self.heard_at, before, len(data), calls=self.calls, patient=self._patient)
 
     def pause_writing(self) -> None:
         """The transport holds enough."""
@@ -205,7 +203,7 @@ class Connection(asyncio.Protocol):
 
     def on_nothing(self) -> None:
         """See receiver.Control."""
-        if not self._meter.allows(self._heard_at):
+        if not self._meter.allows(self.heard_at):
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "Too many frames that bring nothing forward.")
 
     def check_known(self, stream_id: int) -> None:
@@ -224,26 +222,10 @@ class Connection(asyncio.Protocol):
         """The peer knows that our table of headers has no room."""
         self._receiver.decoder.forget_table()
 
-    # ------------------------------------------------------------ whether the peer is there
-    def _plan_ping(self) -> None:
-        at = self._pings.plan(self.loop.time(), busy=bool(self.streams), last_stream_id=self.last_stream_id)
-        self._ping_timer = self.loop.call_at(at, self._check_peer)
-
-    def _check_peer(self) -> None:
-        has_news, self._receiver.has_news = self._receiver.has_news, False
-        decision = self._pings.check(
-            self.loop.time(),
-            self._heard_at,
-            busy=bool(self.streams),
-            has_news=has_news,
-            last_stream_id=self.last_stream_id,
-        )
-        if decision == "lost":
-            self.abort("the peer does not answer")
-            return
-        if decision == "ping":
-            self.outbox.control(_PING)
-        self._plan_ping()
+    def take_news(self) -> bool:
+        """Whether headers or data have come since this was last asked."""
+        news, self._receiver.has_news = self._receiver.has_news, False
+        return news
 
     # ------------------------------------------------------------ the end
     def drain(self) -> None:
@@ -298,8 +280,7 @@ class Connection(asyncio.Protocol):
         self.outbox.transport = None
         self._resting.end()
         self._deadlines.close()
-        if self._ping_timer is not None:
-            self._ping_timer.cancel()
+        self._presence.end()
         streams = list(self.streams.values())
         self.streams.clear()
         self.buffered_bytes = 0
