@@ -8,29 +8,20 @@ is one, without an event lost or doubled.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from answermesh.client.answers import LINGER, asked, watched
 from answermesh.client.calls import Calls
-from answermesh.client.doors import Door, Doors
-from answermesh.client.patience import Patience
-from answermesh.client.streams import Response, is_a, read, resumed
+from answermesh.client.doors import Doors
+from answermesh.client.streams import read
 from answermesh.client.uploads import Uploads, requests_of
-from answermesh.errors import Failure, Reason
 from answermesh.typed.answermesh import v1
 
-# Longest time that the contract lets a query take, and what the way there and back may add.
-_QUERY_LIMIT_S = 600.0
-_MARGIN_S = 5.0
-# The last thing that is said about a query that nobody wants; its reader may be in a hurry.
-_CANCEL_LIMIT_S = 2.0
-# How long an answer goes on while this client comes back.
-_LINGER = timedelta(seconds=15)
 # An import sends gigabytes at most; what is slower than this is stuck.
 _IMPORT_LIMIT_S = 6 * 3600.0
 # Reading and embedding one long file may take minutes before it is reported.
@@ -63,7 +54,7 @@ class Client:
 
     # Questions
 
-    async def ask(
+    def ask(
         self,
         question: str,
         *,
@@ -85,7 +76,7 @@ class Client:
         if ephemeral:
             request.durability = v1.AskRequestDurability(v1.AskRequestDurability.DURABILITY_EPHEMERAL)
         else:
-            request.linger = _LINGER
+            request.linger = LINGER
         if priority is not None:
             request.priority = priority
         if session:
@@ -94,42 +85,15 @@ class Client:
             request.unsupported = v1.QueryUnsupported(v1.QueryUnsupported.UNSUPPORTED_DROP)
         if timeout_s is not None:
             request.timeout = timedelta(seconds=timeout_s)
-        limit_s = (_QUERY_LIMIT_S if timeout_s is None else timeout_s) + _MARGIN_S
-        name, ended = "", False
-        now_s = asyncio.get_running_loop().time()
-        patience = Patience(now_s, accepted=False, deadline_s=None if timeout_s is None else now_s + timeout_s)
+        return asked(self._doors, request, timeout_s, self.cancel_query)
 
-        def opened(door: Door, after: int) -> AsyncIterator[Response]:
-            if name and ephemeral:
-                raise Failure(
-                    Reason.SERVICE_UNAVAILABLE, "The answer broke off, and nothing of it is stored; ask again."
-                )
-            return _watched(door, name, after) if name else door.queries.ask(request, timeout=limit_s)
-
-        try:
-            async with aclosing(resumed(self._doors, opened, 0, patience)) as events:
-                async for event in events:
-                    name, ended = event.query, is_a(event, "query_ended")
-                    yield event
-        finally:
-            if name and not ended and not ephemeral:
-                # Hanging up is not enough: the mesh would wait for this client to come back.
-                with suppress(Failure, TimeoutError):
-                    async with asyncio.timeout(_CANCEL_LIMIT_S):
-                        await self.cancel_query(name)
-
-    async def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[v1.QueryEvent, None]:
+    def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[v1.QueryEvent, None]:
         """All events of a query after `after_sequence`, each once and in order, to the last one.
 
         A broken stream is resumed where it broke; Failure only when two minutes of that brought no sign of life.
         Closing the generator leaves the query running. Heartbeats are left out.
         """
-        patience = Patience(asyncio.get_running_loop().time(), accepted=True)
-        async with aclosing(
-            resumed(self._doors, lambda door, after: _watched(door, name, after), after_sequence, patience)
-        ) as events:
-            async for event in events:
-                yield event
+        return watched(self._doors, name, after_sequence)
 
     async def create_query(
         self,
@@ -319,8 +283,3 @@ class Client:
         door = self._doors.now
         responses = door.documents.import_documents(requests, timeout=_IMPORT_LIMIT_S)
         return read(responses, door.address, _IMPORT_SILENCE_LIMIT_S)
-
-
-def _watched(door: Door, name: str, after_sequence: int) -> AsyncIterator[v1.WatchQueryResponse]:
-    request = v1.WatchQueryRequest(name, after_sequence)
-    return door.queries.watch_query(request, timeout=_QUERY_LIMIT_S + _MARGIN_S)
