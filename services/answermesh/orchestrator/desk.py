@@ -9,12 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from answermesh.errors import Failure, Reason
-from answermesh.orchestrator.admission import Admission
 from answermesh.orchestrator.answering.plan import DEFAULT, Wiring
 from answermesh.orchestrator.answering.recovery import Course, elapsed_s
 from answermesh.orchestrator.answering.run import Agents, QueryRun, allowed_s
 from answermesh.orchestrator.claiming import Claiming, Plans
-from answermesh.orchestrator.lobby import Caller, Lobby
+from answermesh.orchestrator.reception import Reception
 from answermesh.orchestrator.records.ephemeral import MemoryLog
 from answermesh.orchestrator.records.journal import Journal, QueryLog
 from answermesh.orchestrator.records.keeping import Keeping
@@ -72,8 +71,7 @@ class Desk:
         self._tenant = tenant
         self._running: dict[str, _Running] = {}
         self._now_s = asyncio.get_running_loop().time
-        self._admission = Admission(self._now_s())
-        self._lobby = Lobby(self._admission)
+        self._reception = Reception(tenant)
         self._keeping = Keeping(leases, tenant, self._held, self._lose)
         self._claiming = Claiming(leases, queries, journal, plans, tenant, self._room, self._start)
         self._tasks: asyncio.TaskGroup | None = None
@@ -164,34 +162,16 @@ class Desk:
         self._leave(self._running[query_id], "Another orchestrator has taken the query over.")
 
     async def _admitted(self, query: Query, remaining_s: float | None) -> tuple[Wiring, float]:
-        """How to answer a query and for how long, if there is room for it and its caller waits long enough.
-
-        It counts as begun then. Who can afford it waits for a moment where nobody knows yet how much room there is.
-        """
+        """How to answer a query and for how long, if there is room for it and its caller waits long enough."""
         wiring = self._plans.wiring(query.plan)
-        began_s, timeout_s = self._now_s(), _allowed_s(query, wiring, remaining_s)
+        timeout_s = _allowed_s(query, wiring, remaining_s)
         if timeout_s <= 0:
             raise exceeded()
-        called = asyncio.Event()
-        caller = Caller(self._tenant, query.priority, timeout_s, called.set)
-        try:
-            if wait_s := self._lobby.enter(caller, began_s):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await called.wait()
-            if self._closed:
-                raise Failure(Reason.SERVICE_UNAVAILABLE, "The orchestrator is stopping; ask again.", retry_after_s=0.0)
-            if not caller.is_in:
-                retry_after_s = self._admission.retry_after_s()
-                message = f"More is asked than can be answered in time; try again in {retry_after_s:.1f} s."
-                raise Failure(Reason.OVERLOADED, message, retry_after_s=retry_after_s)
-        except BaseException:
-            self._lobby.leave(caller, self._now_s())
-            raise
-        return wiring, timeout_s - (self._now_s() - began_s)
+        waited_s = await self._reception.admit(query.priority, timeout_s, lambda: self._closed)
+        return wiring, timeout_s - waited_s
 
     def _room(self, priority: int) -> int:
-        return self._admission.room(self._tenant, priority, DEFAULT.timeout_s, self._now_s())
+        return self._reception.room(priority, DEFAULT.timeout_s)
 
     async def drain(self) -> None:
         """Take up nothing more, let queries end for a moment, and leave the rest to others as it is.
@@ -242,7 +222,7 @@ class Desk:
     def _start(self, claim: Claim, wiring: Wiring, events: Sequence[QueryEvent]) -> None:
         timeout_s = max(0.0, _allowed_s(claim.record, wiring, None) - elapsed_s(events))
         query_log = self._journal.open(self._tenant, claim.record, claim.fence, events[-1].sequence if events else 1)
-        self._admission.begun(self._tenant, timeout_s, self._now_s())
+        self._reception.begun(timeout_s)
         self._run(query_log, wiring, timeout_s, events, RETURN_S if claim.attached else None)
 
     def _run(
@@ -274,10 +254,7 @@ class Desk:
                 # It may have been lost, and taken up again, while this run of it ended.
                 if (running := self._running.get(query_id)) is not None and running.run is run:
                     del self._running[query_id]
-                now_s = self._now_s()
-                took_s = None if run.was_stopped else now_s - began_s
-                self._admission.over(self._tenant, took_s, now_s, late=run.was_late)
-                self._lobby.call(now_s)
+                self._reception.over(None if run.was_stopped else self._now_s() - began_s, late=run.was_late)
                 self._emptied.set()
                 if self._claiming.more_wait:
                     self._wanted.set()
