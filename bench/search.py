@@ -51,11 +51,12 @@ async def _measured(folder: Path, corpus: Corpus, size: int, queries: int) -> di
     if not kept.exists():
         filled = await fill(data, corpus, size)
         kept.write_text(json.dumps(filled))
-    asked = corpus.queries(_WARM_UP + queries)
+    # All different, since the models remember what they said lately.
+    asked = corpus.queries(_WARM_UP + queries + _RERANKED)
     async with Meshes(folder).open(NO_DOCUMENTS, lambda _: None) as mesh:
         postmaster = int((data / "postgres/data/postmaster.pid").read_text().split()[0])
-        plain = (await _times_ms(mesh, asked, Rerank.RERANK_NEVER))[_WARM_UP:]
-        reranked = await _times_ms(mesh, asked[:_RERANKED], Rerank.RERANK_UNSPECIFIED)
+        plain = (await _times_ms(mesh, asked[:-_RERANKED], Rerank.RERANK_NEVER))[_WARM_UP:]
+        reranked = await _times_ms(mesh, asked[-_RERANKED:], Rerank.RERANK_UNSPECIFIED)
         return {
             "passages": size,
             "p50_ms": round(statistics.median(plain), 2),

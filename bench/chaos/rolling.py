@@ -11,13 +11,11 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -27,68 +25,23 @@ from answermesh.client import Client
 from answermesh.client.members import chosen
 from answermesh.errors import Failure
 from answermesh.typed.answermesh import v1
-from bench.gateway.parts import end
+from bench.mesh import import_samples, running_mesh
 
-DOCUMENTS = Path(__file__).parents[2] / "examples" / "documents"
 QUESTIONS = (
     "What is a learner?",
     "How many failures can a five-member etcd cluster tolerate?",
     "What happens when the leader fails?",
     "How is a snapshot taken?",
 )
-READY_S = 120.0
 ROLLED_S = 240.0
 # Load before and after the restart.
 MARGIN_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Mesh:
-    """A mesh that runs."""
-
-    process: asyncio.subprocess.Process
-    grpc: str
-    http: str
-
-    def pids(self) -> set[int]:
-        """Its services' processes."""
-        words = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return {int(pid) for pid in words if b"\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()}
-
-
-@asynccontextmanager
-async def mesh(folder: Path, orchestrators: int) -> AsyncIterator[Mesh]:
-    """Started in a folder, with the sample documents; stopped at the end."""
-    ready, log = folder / "ready.json", folder / "up.log"
-    argv = ["up", "--data", folder / "data", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(
-                sys.executable,
-                "-m",
-                "answermesh.cli.main",
-                *argv,
-                "--orchestrators",
-                str(orchestrators),
-                "--ready-file",
-                ready,
-            ),
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "XDG_RUNTIME_DIR": str(folder), "COLUMNS": "200"},
-        )
-    try:
-        async with asyncio.timeout(READY_S):
-            while not ready.exists() and process.returncode is None:  # noqa: ASYNC110 - the file is what is promised
-                await asyncio.sleep(0.1)
-        addresses = json.loads(ready.read_text())
-        made = Mesh(process, addresses["grpc"], addresses["http"])
-        async with Client(made.grpc) as client:
-            async for _ in client.import_paths(sorted(DOCUMENTS.rglob("*.md"))[:20], base=DOCUMENTS):
-                pass
-        yield made
-    finally:
-        await end(process)
+def services_of(supervisor: int) -> set[int]:
+    """The processes of a mesh's services."""
+    words = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return {int(pid) for pid in words if b"\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 Ask = Callable[[str], Awaitable[str]]
@@ -142,18 +95,19 @@ async def rolling(folder: Path, clients: int, orchestrators: int) -> dict[str, A
     """Load a mesh, replace all of it, and say how the answers ended."""
     ends: Counter[str] = Counter()
     slowest_s, over = [0.0], asyncio.Event()
-    async with mesh(folder, orchestrators) as made, Client(made.grpc) as client:
+    async with running_mesh(folder, "--orchestrators", str(orchestrators)) as made, Client(made.grpc) as client:
+        await import_samples(made)
         base = f"http://{made.http}"
         async with httpx.AsyncClient(base_url=base, timeout=30) as http, asyncio.TaskGroup() as group:
             for number in range(clients):
                 ask: Ask = (lambda q: asks(client, q)) if number % 2 else (lambda q: posts(http, q))
                 group.create_task(load("gRPC" if number % 2 else "HTTP", ask, over, ends, slowest_s))
             await asyncio.sleep(MARGIN_S)
-            before, began_s = made.pids(), time.monotonic()
-            made.process.send_signal(signal.SIGHUP)
+            before, began_s = services_of(made.pid), time.monotonic()
+            os.kill(made.pid, signal.SIGHUP)
             async with asyncio.timeout(ROLLED_S):
                 # All are replaced when none of those that were there is left, and as many are there again.
-                while made.pids() & before or len(made.pids()) < len(before):  # noqa: ASYNC110
+                while (now := services_of(made.pid)) & before or len(now) < len(before):  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
             took_s = time.monotonic() - began_s
             await asyncio.sleep(MARGIN_S)
