@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from answermesh.config import Settings
 from answermesh.models import fetch
-from answermesh.models.encoder import Embedder, Scorer
+from answermesh.models.encoder import Embedder, Scorer, processors
 from answermesh.models.manifest import EMBEDDED, EMBEDDER, RERANKER, TOKENIZER
 
 
 class EmbeddedModels:
     """A Scorer of agents without a service between; `memory` is a file that answers are kept in."""
 
-    def __init__(self, memory: Path | None = None, threads: int = 2) -> None:
+    def __init__(self, memory: Path | None = None) -> None:
         paths = fetch.ensure(Settings().cache_dir, EMBEDDED, lambda package, done, total: None)
-        self._embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads)
-        self._scorer = Scorer(paths[RERANKER], paths[TOKENIZER], threads)
+        self._embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER])
+        self._scorer = Scorer(paths[RERANKER], paths[TOKENIZER])
+        self._threads = ThreadPoolExecutor(processors())
         self._memory = memory
         self._scores: dict[tuple[str, str], float] = {}
         self._vectors: dict[str, np.ndarray] = {}
@@ -30,15 +32,14 @@ class EmbeddedModels:
     async def score(self, query: str, texts: Sequence[str]) -> list[float]:
         missing = [text for text in dict.fromkeys(texts) if (query, text) not in self._scores]
         if missing:
-            logits = self._scorer.run_alone(self._scorer.rows(query, missing))
+            logits = self._threads.map(self._scorer.run, self._scorer.rows(query, missing))
             self._scores |= {(query, text): float(logit) for text, logit in zip(missing, logits, strict=True)}
         return [self._scores[query, text] for text in texts]
 
     async def vectors(self, texts: Sequence[str]) -> list[Sequence[float]]:
         missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
         if missing:
-            # One by one: together, int8 activations make a vector depend on its company by some thousandths.
-            found = self._embedder.run_alone(self._embedder.rows(missing))
+            found = self._threads.map(self._embedder.run, self._embedder.rows(missing))
             self._vectors |= {text: vector.astype(np.float16) for text, vector in zip(missing, found, strict=True)}
         return [self._vectors[text].astype(np.float64).tolist() for text in texts]
 

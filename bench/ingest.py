@@ -2,13 +2,13 @@
 
     python -m bench.ingest [--documents FOLDER] [--rounds 3]
 
-The passages of a folder are embedded in turn in two ways: bare, in a process that does nothing else, sorted by length,
-in the batches that are fastest here; and by importing the files into a fresh mesh through its public address, until
-the last is stored. Both run the same model in the same sessions. Each import stands beside the mean of the bare runs
-before and after it, since a shared machine gets faster and slower by a third within minutes. `ratio` is the import's
-rate by the bare one's; `cpu_ratio` the same by processor time, all processes and the client included, without what the
-mesh takes at rest: beside other work an import lasts longer, and that grows with it. Read `ratio` on an idle machine,
-else `cpu_ratio`. The last line has the medians; it ends with 1 where neither reaches 0.9.
+The passages of a folder are embedded in turn in two ways: bare, in a process that does nothing else, as many at once as
+there are processors; and by importing the files into a fresh mesh through its public address, until the last is stored.
+Both run the same model in like sessions. Each import stands beside the mean of the bare runs before and after it, since
+a shared machine gets faster and slower by a third within minutes. `ratio` is the import's rate by the bare one's;
+`cpu_ratio` the same by processor time, all processes and the client included, without what the mesh takes at rest:
+beside other work an import lasts longer, and that grows with it. Read `ratio` on an idle machine, else `cpu_ratio`. The
+last line has the medians; it ends with 1 where neither reaches 0.9.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,7 +31,7 @@ from answermesh.config import Settings
 from answermesh.knowledge.reading import read
 from answermesh.knowledge.storing import indexed_text
 from answermesh.models import fetch
-from answermesh.models.encoder import Embedder, Row, threads
+from answermesh.models.encoder import Embedder, processors
 from answermesh.models.manifest import EMBEDDER, TOKENIZER
 from bench.mesh import cpu_by_name, running_mesh
 
@@ -38,8 +39,6 @@ _TARGET = 0.9
 # How long a mesh is watched at rest; services still settle in their first seconds.
 _WATCHED_S = 10.0
 _SETTLED_S = 5.0
-# Padded tokens of the bare embedder's batches: it takes the best.
-_BATCHES = (256, 512, 1024, 2048)
 
 
 def main() -> int:
@@ -50,23 +49,22 @@ def main() -> int:
     options = parser.parse_args()
     files, _ = collect((options.documents,))
     paths = fetch.ensure(Settings().cache_dir, (EMBEDDER, TOKENIZER), lambda package, done, total: None)
-    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads())
+    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER])
     texts = list(_texts(files))
-    embedder.run(embedder.rows(texts[:8]))
-    best = max(_BATCHES, key=lambda tokens: _bare(embedder, texts[::4], tokens)["per_cpu_s"])
+    _bare(embedder, texts[:8])
     lines = []
-    bare = _bare(embedder, texts, best)
+    bare = _bare(embedder, texts)
     for _ in range(options.rounds):
         before = bare
         whole = asyncio.run(_imported(options.documents, files, len(texts)))
-        bare = _bare(embedder, texts, best)
+        bare = _bare(embedder, texts)
         ratio, cpu_ratio = (2 * whole[rate] / (before[rate] + bare[rate]) for rate in ("per_s", "per_cpu_s"))
         lines.append(
             {"bare": [before, bare], "import": whole, "ratio": round(ratio, 3), "cpu_ratio": round(cpu_ratio, 3)}
         )
         print(json.dumps(lines[-1]), flush=True)
     medians = {name: statistics.median(line[name] for line in lines) for name in ("ratio", "cpu_ratio")}
-    print(json.dumps({"files": len(files), "passages": len(texts), "bare_batch_tokens": best, **medians}))
+    print(json.dumps({"files": len(files), "passages": len(texts), **medians}))
     return 0 if max(medians.values()) >= _TARGET else 1
 
 
@@ -79,22 +77,11 @@ def _texts(files: Sequence[Path]) -> Iterator[str]:
             yield indexed_text(title, passage.headings, found.text[passage.start : passage.end])
 
 
-def _bare(embedder: Embedder, texts: Sequence[str], tokens: int) -> dict[str, float]:
+def _bare(embedder: Embedder, texts: Sequence[str]) -> dict[str, float]:
     began_s, used_s = time.perf_counter(), time.process_time()
-    rows = sorted(embedder.rows(texts), key=len)
-    for batch in _batches(rows, tokens):
-        embedder.run(batch)
+    with ThreadPoolExecutor(processors()) as threads:
+        list(threads.map(embedder.run, embedder.rows(texts)))
     return _rates(len(texts), time.perf_counter() - began_s, time.process_time() - used_s)
-
-
-def _batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        if batch and len(row) * (len(batch) + 1) > tokens:
-            yield batch
-            batch = []
-        batch.append(row)
-    yield batch
 
 
 async def _imported(folder: Path, files: Sequence[Path], passages: int) -> dict[str, Any]:

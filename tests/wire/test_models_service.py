@@ -125,7 +125,9 @@ async def test_a_limit_that_is_passed_is_named(
 async def test_more_than_the_queue_holds_is_refused_with_a_time_and_the_rest_is_served(
     models: ModelServiceStub,
 ) -> None:
-    calls = [models.Embed(EmbedRequest(texts=["word " * 50] * 256), timeout=120) for _ in range(12)]
+    # All different: the same text would run once.
+    texts = [[f"{call} {number}" + " word" * 50 for number in range(256)] for call in range(12)]
+    calls = [models.Embed(EmbedRequest(texts=one), timeout=120) for one in texts]
     outcomes = []
     try:
         for call in calls[::-1]:

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService runs the embedded models, loaded once for all services and batched across callers. It is internal and has
+    """ModelService runs the embedded models, loaded once for all services, with one queue for all callers. It is internal and has
     no HTTP mapping.
     """
 
@@ -49,7 +49,7 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """ModelService runs the embedded models, loaded once for all services and batched across callers. It is internal and has
+    """ModelService runs the embedded models, loaded once for all services, with one queue for all callers. It is internal and has
     no HTTP mapping.
     """
 
@@ -89,7 +89,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService runs the embedded models, loaded once for all services and batched across callers. It is internal and has
+    """ModelService runs the embedded models, loaded once for all services, with one queue for all callers. It is internal and has
     no HTTP mapping.
     """
 

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService runs the embedded models, loaded once for all services and batched across callers. It is internal and has
+    """ModelService runs the embedded models, loaded once for all services, with one queue for all callers. It is internal and has
     no HTTP mapping.
     """
 
@@ -42,7 +42,7 @@ class ModelServiceStub:
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """ModelService runs the embedded models, loaded once for all services and batched across callers. It is internal and has
+    """ModelService runs the embedded models, loaded once for all services, with one queue for all callers. It is internal and has
     no HTTP mapping.
     """
 
@@ -53,7 +53,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Score says how well texts answer a query."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService runs the embedded models, loaded once for all services and batched across callers. It is internal and has
+    """ModelService runs the embedded models, loaded once for all services, with one queue for all callers. It is internal and has
     no HTTP mapping.
     """
 

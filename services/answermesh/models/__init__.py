@@ -1,1 +1,1 @@
-"""The embedded models behind ModelService: fetched once, loaded once, shared and batched for all callers."""
+"""The embedded models behind ModelService: fetched once, loaded once, shared by all callers."""

@@ -13,9 +13,9 @@ import grpc
 from answermesh.config import Settings
 from answermesh.errors import invalid_field
 from answermesh.models import fetch
-from answermesh.models.batching import Lane
-from answermesh.models.encoder import Embedder, Scorer, threads
+from answermesh.models.encoder import Embedder, Scorer, processors
 from answermesh.models.manifest import EMBEDDED, EMBEDDER, RERANKER, TOKENIZER
+from answermesh.models.queue import Lane
 from answermesh.models.worker import Worker
 from answermesh.rpc.server import Server
 from answermesh.rpc.validate import check_text
@@ -74,7 +74,8 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
     """
     paths = await asyncio.to_thread(fetch.ensure, settings.cache_dir, EMBEDDED, _log_progress)
     embedder, scorer = await asyncio.to_thread(_load, paths)
-    worker = Worker({Lane.QUERY: embedder.run_alone, Lane.SCORE: scorer.run_alone, Lane.DOCUMENT: embedder.run})
+    runs = {Lane.QUERY: embedder.run, Lane.SCORE: scorer.run, Lane.DOCUMENT: embedder.run}
+    worker = Worker(runs, processors())
     server.add(
         model_service_pb2_grpc.add_ModelServiceServicer_to_server,
         ModelService(embedder, scorer, worker),
@@ -88,11 +89,11 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
 
 
 def _load(paths: dict[str, Path]) -> tuple[Embedder, Scorer]:
-    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER], threads())
-    scorer = Scorer(paths[RERANKER], paths[TOKENIZER], threads())
+    embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER])
+    scorer = Scorer(paths[RERANKER], paths[TOKENIZER])
     # The first run of a session allocates; better here than in the first answer.
-    embedder.run_alone(embedder.rows(["ready"]))
-    scorer.run_alone(scorer.rows("ready", ["ready"]))
+    embedder.run(*embedder.rows(["ready"]))
+    scorer.run(*scorer.rows("ready", ["ready"]))
     return embedder, scorer
 
 

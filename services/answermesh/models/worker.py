@@ -1,20 +1,20 @@
-"""One thread that runs the models, fed from the queue batch by batch: the event loop never waits for a model."""
+"""Threads that run the models, fed from the queue text by text: the event loop never waits for a model."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from answermesh.errors import Failure, Reason
-from answermesh.models.batching import Item, Job, Lane, Queue
 from answermesh.models.encoder import Row
-from answermesh.models.memory import Memory
+from answermesh.models.memory import Key, Memory, key_of
+from answermesh.models.queue import Item, Job, Lane, Queue
 from answermesh.rpc.deadline import bound_s
 
 _log = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 # Longest wait of a call that has no deadline of its own.
 MAX_WAIT_S = 120.0
 
-Results = NDArray[np.float32]
-Run = Callable[[Sequence[Row]], Results]
+Result = NDArray[np.float32]
+Run = Callable[[Row], Result]
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class _Pending:
     """A call that waits: its rows, and the results that came so far."""
 
     rows: Sequence[Row]
-    results: list[Results | None]
+    results: list[Result | None]
     missing: int
     done: asyncio.Future[None]
 
@@ -39,17 +39,20 @@ class _Pending:
 class Worker:
     """Runs rows of all callers, in the order that the queue decides.
 
-    `runs` says for each lane which function turns rows into results (one per row, along the first axis).
+    `runs` says for each lane which function turns a row into its result, and `threads` how many run at once.
     """
 
-    def __init__(self, runs: Mapping[Lane, Run]) -> None:
+    def __init__(self, runs: Mapping[Lane, Run], threads: int) -> None:
         self._runs = runs
+        self._threads = threads
         self._queue = Queue()
         self._memory = Memory()
         self._pending: dict[Job, _Pending] = {}
+        # Who asked for the rows that run: the first, and those with the same one meanwhile.
+        self._running: dict[Key, list[Item]] = {}
         self._arrived = asyncio.Event()
 
-    async def submit(self, lane: Lane, rows: Sequence[Row]) -> list[Results]:
+    async def submit(self, lane: Lane, rows: Sequence[Row]) -> list[Result]:
         """The results of the rows, in their order.
 
         Raises Failure(OVERLOADED) at once if too much waits, Failure(DEADLINE_EXCEEDED) at the call's deadline, and
@@ -72,57 +75,60 @@ class Worker:
         return [result for result in pending.results if result is not None]
 
     async def run(self) -> None:
-        """Run batches until cancelled; a batch that runs then is waited for, since a thread cannot be stopped."""
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="models") as thread:
-            while True:
-                batch = self._queue.take()
-                if not batch:
-                    self._arrived.clear()
-                    await self._arrived.wait()
-                    continue
-                if not (batch := self._without_known(batch)):
-                    # So that an import goes on, and callers leave, even where nothing has to run.
-                    await asyncio.sleep(0)
-                    continue
-                rows = [self._row(item) for item in batch]
-                started_s = loop.time()
-                try:
-                    results = await loop.run_in_executor(thread, self._runs[batch[0].job.lane], rows)
-                # Whatever the model's library raises, the other callers' batches go on.
-                except Exception:
-                    _log.exception("A model failed on a batch of %d texts", len(batch))
-                    self._fail(batch)
-                    continue
-                self._queue.ran(sum(item.length for item in batch), loop.time() - started_s)
-                for item, row, result in zip(batch, rows, results, strict=True):
-                    self._memory.put(item.job.lane, row, result)
-                self._deliver(batch, results)
+        """Run texts until cancelled; those that run then are waited for, since a thread cannot be stopped."""
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="models") as threads:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._threads):
+                    group.create_task(self._run_next(threads))
 
-    def _row(self, item: Item) -> Row:
-        return self._pending[item.job].rows[item.index]
-
-    def _without_known(self, batch: Sequence[Item]) -> list[Item]:
-        """Deliver what was said lately; the rest has to run."""
-        known = [(item, self._memory.get(item.job.lane, self._row(item))) for item in batch]
-        for item, result in known:
-            if result is not None:
-                self._deliver([item], result[np.newaxis])
-        return [item for item, result in known if result is None]
-
-    def _deliver(self, batch: Sequence[Item], results: Results) -> None:
-        for item, result in zip(batch, results, strict=True):
-            # Callers may have left while the batch ran.
-            if (pending := self._pending.get(item.job)) is None:
+    async def _run_next(self, threads: Executor) -> None:
+        """One text after another, each in one of the threads."""
+        while True:
+            if (item := self._queue.take()) is None:
+                self._arrived.clear()
+                await self._arrived.wait()
                 continue
-            pending.results[item.index] = result
-            pending.missing -= 1
-            if not pending.missing and not pending.done.done():
-                pending.done.set_result(None)
+            row = self._pending[item.job].rows[item.index]
+            key = key_of(item.job.lane, row)
+            if (result := self._memory.get(key)) is not None:
+                self._deliver(item, result)
+                # So that callers leave even where nothing has to run.
+                await asyncio.sleep(0)
+            elif (same := self._running.get(key)) is not None:
+                same.append(item)
+            else:
+                await self._run(threads, item, key, row)
 
-    def _fail(self, batch: Sequence[Item]) -> None:
-        for job in {item.job for item in batch}:
-            pending = self._pending.get(job)
-            if pending is not None and not pending.done.done():
-                message = "The model failed on these texts; the log of the models service says why."
-                pending.done.set_exception(Failure(Reason.MODEL_UNAVAILABLE, message))
+    async def _run(self, threads: Executor, item: Item, key: Key, row: Row) -> None:
+        loop = asyncio.get_running_loop()
+        asking = self._running[key] = [item]
+        started_s = loop.time()
+        try:
+            result = await loop.run_in_executor(threads, self._runs[item.job.lane], row)
+        # Whatever the model's library raises, the other callers' texts run.
+        except Exception:
+            _log.exception("A model failed on a text of %d tokens", item.length)
+            for one in asking:
+                self._fail(one.job)
+            return
+        finally:
+            del self._running[key]
+        self._queue.ran(item.length, (loop.time() - started_s) / self._threads)
+        self._memory.put(key, result)
+        for one in asking:
+            self._deliver(one, result)
+
+    def _deliver(self, item: Item, result: Result) -> None:
+        # The caller may have left while the text ran.
+        if (pending := self._pending.get(item.job)) is None:
+            return
+        pending.results[item.index] = result
+        pending.missing -= 1
+        if not pending.missing and not pending.done.done():
+            pending.done.set_result(None)
+
+    def _fail(self, job: Job) -> None:
+        pending = self._pending.get(job)
+        if pending is not None and not pending.done.done():
+            message = "The model failed on these texts; the log of the models service says why."
+            pending.done.set_exception(Failure(Reason.MODEL_UNAVAILABLE, message))

@@ -1,14 +1,12 @@
-"""What runs next: texts of all callers wait in lanes, and are taken in batches of bounded size. No I/O, no clock.
+"""What runs next: texts of all callers wait in lanes, and are taken one by one. No I/O, no clock.
 
 Lanes go in the order QUERY, SCORE, DOCUMENT, so that nobody who waits for an answer waits for an import longer than the
-one batch that is running. So that an import goes on under any load, every eighth batch is of the lowest waiting lane.
-A batch is bounded by its padded size, and filled with texts of about the same length, whoever sent them.
+texts that are running. So that an import goes on under any load, an eighth of the tokens is the lowest waiting lane's.
 """
 
 from __future__ import annotations
 
 import enum
-import itertools
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -16,12 +14,8 @@ from dataclasses import dataclass, field
 
 from answermesh.errors import Failure, Reason
 
-# Padded tokens in a batch: about 70 ms on two cores, where larger ones are slower by the token: their states leave the
-# caches.
-BATCH_TOKENS = 512
-# Waiting texts among which those of like length are looked for.
-_LOOK_AHEAD = 256
-_TURN_OF_THE_LOWEST = 8
+# What the lowest lane is owed for a token of another one: an eighth of all tokens is its.
+_OWED = 1 / 7
 # Speed assumed until one was measured, and the weight of a new measurement.
 _TOKENS_PER_S = 5000.0
 _NEW_WEIGHT = 0.2
@@ -65,7 +59,8 @@ class Queue:
     """The waiting texts."""
 
     _lanes: dict[Lane, deque[Item]] = field(default_factory=lambda: {lane: deque() for lane in Lane})
-    _batches: int = 0
+    # Tokens that the lowest waiting lane is owed.
+    _owed: float = 0.0
     _tokens_per_s: float = _TOKENS_PER_S
 
     def __len__(self) -> int:
@@ -91,36 +86,21 @@ class Queue:
         """Forget what still waits of a job."""
         self._lanes[job.lane] = deque(item for item in self._lanes[job.lane] if item.job is not job)
 
-    def take(self) -> list[Item]:
-        """The next batch, all of one lane; empty if nothing waits."""
-        waiting = [lane for lane in Lane if self._lanes[lane]]
+    def take(self) -> Item | None:
+        """The next text; None if nothing waits."""
+        waiting = [items for items in self._lanes.values() if items]
         if not waiting:
-            return []
-        self._batches += 1
-        lane = waiting[-1] if self._batches % _TURN_OF_THE_LOWEST == 0 else waiting[0]
-        batch = _batch(self._lanes[lane])
-        taken = set(map(id, batch))
-        self._lanes[lane] = deque(item for item in self._lanes[lane] if id(item) not in taken)
-        return batch
+            return None
+        lowest = waiting[-1]
+        items = lowest if self._owed >= lowest[0].length else waiting[0]
+        item = items.popleft()
+        self._owed = max(self._owed - item.length, 0.0) if items is lowest else self._owed + _OWED * item.length
+        return item
 
     def ran(self, tokens: int, time_s: float) -> None:
-        """Learn from a batch how fast the models are."""
+        """Learn from a text how fast the models are, all threads together."""
         if time_s > 0:
             self._tokens_per_s += _NEW_WEIGHT * (tokens / time_s - self._tokens_per_s)
 
     def _time_s(self, items: deque[Item]) -> float:
         return max(1.0, math.ceil(sum(item.length for item in items) / self._tokens_per_s))
-
-
-def _batch(items: deque[Item]) -> list[Item]:
-    """The longest-waiting text, and those nearest to it in length that fit beside it."""
-    head = items[0]
-    others = itertools.islice(items, 1, _LOOK_AHEAD)
-    batch = [head]
-    longest = head.length
-    for item in sorted(others, key=lambda other: abs(other.length - head.length)):
-        longest = max(longest, item.length)
-        if longest * (len(batch) + 1) > BATCH_TOKENS:
-            break
-        batch.append(item)
-    return batch
