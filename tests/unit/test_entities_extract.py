@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from answermesh.knowledge import entity_types
 from answermesh.knowledge.entities import MAX_ENTITY_CHARS, extract, normalize
 from answermesh.knowledge.relations import relate
 from answermesh.v1.finding_pb2 import Entity
@@ -93,3 +97,13 @@ def test_entities_of_one_sentence_are_joined_by_the_verb_between_them() -> None:
         ("raft", "replicates", "wal", "In short, Raft replicates the WAL."),
         ("tls", "", "etcdctl", "The TLS layer and `etcdctl` are elsewhere."),
     ]
+
+
+def test_types_have_the_numbers_of_the_contract() -> None:
+    named = {name: number for name, number in Entity.Type.items() if number}
+    assert {name: getattr(entity_types, name) for name in named} == named
+
+
+def test_a_reader_starts_without_the_contracts_code() -> None:
+    code = "import sys, answermesh.knowledge.worker; sys.exit('google.protobuf' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from answermesh.knowledge.entity_types import TYPE_CODE, TYPE_CONCEPT, TYPE_QUANTITY, TYPE_TIME, EntityType
 from answermesh.knowledge.names import name_runs
-from answermesh.v1.finding_pb2 import Entity
 
 # Longest entity in characters; what is longer is a phrase, not a name.
 MAX_ENTITY_CHARS = 80
@@ -26,7 +26,7 @@ class Mention:
     start: int
     end: int
     text: str
-    type: Entity.Type.ValueType
+    type: EntityType
     # What all spellings of one entity share; see `normalize`.
     key: str
 
@@ -43,10 +43,10 @@ _UNIT = (
 )
 
 # (type, pattern); group 1, where there is one, is the mention. Every repeat is bounded, so no text makes a rule slow.
-_RULES: tuple[tuple[Entity.Type.ValueType, re.Pattern[str]], ...] = (
-    (Entity.TYPE_CODE, re.compile(r"(?<!`)`{1,2}([^`\n]{1,80})`{1,2}(?!`)")),
+_RULES: tuple[tuple[EntityType, re.Pattern[str]], ...] = (
+    (TYPE_CODE, re.compile(r"(?<!`)`{1,2}([^`\n]{1,80})`{1,2}(?!`)")),
     (
-        Entity.TYPE_TIME,
+        TYPE_TIME,
         re.compile(
             rf"\b(?:\d{{4}}-\d{{2}}-\d{{2}}(?:[T ]\d{{2}}:\d{{2}}(?::\d{{2}})?Z?)?"
             rf"|\d{{1,2}}(?:st|nd|rd|th)?\s{_MONTH},?\s\d{{4}}"
@@ -55,36 +55,36 @@ _RULES: tuple[tuple[Entity.Type.ValueType, re.Pattern[str]], ...] = (
         ),
     ),
     (
-        Entity.TYPE_TIME,
+        TYPE_TIME,
         re.compile(r"\b(?:in|since|until|by|of|from|to|before|after|during|year)\s((?:1[0-9]|20)\d{2})\b(?![.,]?\d)"),
     ),
-    (Entity.TYPE_CODE, re.compile(r"(?<![\w/.-])(?:~|\.{1,2})?/[\w.@-]{1,60}(?:/[\w.@*{}-]{1,60}){0,12}/?")),
+    (TYPE_CODE, re.compile(r"(?<![\w/.-])(?:~|\.{1,2})?/[\w.@-]{1,60}(?:/[\w.@*{}-]{1,60}){0,12}/?")),
     (
-        Entity.TYPE_CODE,
+        TYPE_CODE,
         re.compile(
             r"(?<![\w/.-])[\w-]{1,60}(?:[/.][\w-]{1,60}){0,8}\.(?:go|py|js|ts|rs|md|json|jsonl|ya?ml|toml|conf|cfg|ini|sh|proto|txt|pdf|csv|html?"
             r"|db|snap|wal|sql|xml|log|service|crt|key|pem)\b(?![\w/-])"
         ),
     ),
-    (Entity.TYPE_CODE, re.compile(r"(?<![\w-])--[A-Za-z][\w-]{1,60}")),
-    (Entity.TYPE_CODE, re.compile(r"\b[A-Za-z][A-Za-z0-9]{0,60}(?:_[A-Za-z0-9]{1,60}){1,12}\b")),
+    (TYPE_CODE, re.compile(r"(?<![\w-])--[A-Za-z][\w-]{1,60}")),
+    (TYPE_CODE, re.compile(r"\b[A-Za-z][A-Za-z0-9]{0,60}(?:_[A-Za-z0-9]{1,60}){1,12}\b")),
     (
-        Entity.TYPE_CODE,
+        TYPE_CODE,
         re.compile(r"\b(?:[a-z]{1,30}(?:[A-Z][a-z0-9]{1,30}){1,8}|[A-Z][a-z0-9]{1,30}(?:[A-Z][a-z0-9]{1,30}){2,8})\b"),
     ),
-    (Entity.TYPE_CONCEPT, re.compile(r"\bv\d{1,4}(?:\.\d{1,6}){0,3}\b|\b\d{1,4}\.\d{1,6}\.\d{1,6}\b")),
+    (TYPE_CONCEPT, re.compile(r"\bv\d{1,4}(?:\.\d{1,6}){0,3}\b|\b\d{1,4}\.\d{1,6}\.\d{1,6}\b")),
     (
-        Entity.TYPE_QUANTITY,
+        TYPE_QUANTITY,
         re.compile(rf"(?<![\w.,$-])(?:[$€£]\s?)?\d{{1,15}}(?:,\d{{3}}){{0,6}}(?:\.\d{{1,12}})?[\s-]?{_UNIT}"),
     ),
     (
-        Entity.TYPE_QUANTITY,
+        TYPE_QUANTITY,
         re.compile(
             r"[$€£]\s?\d{1,15}(?:,\d{3}){0,6}(?:\.\d{1,12})?\b|(?<![\w.,/-])(?:\d{1,3}(?:,\d{3}){1,6}|\d{3,15})(?![\w/-]|[.,:]\d)"
         ),
     ),
-    (Entity.TYPE_CONCEPT, re.compile(r"(?<!\w)[\"“]([^\W_][^\"“”\n]{1,58}[^\W_])[\"”](?!\w)")),
-    (Entity.TYPE_CONCEPT, re.compile(r"(?<![\w*])\*{1,2}([^\W_][^*\n]{1,58}[^\W_])\*{1,2}(?![\w*])")),
+    (TYPE_CONCEPT, re.compile(r"(?<!\w)[\"“]([^\W_][^\"“”\n]{1,58}[^\W_])[\"”](?!\w)")),
+    (TYPE_CONCEPT, re.compile(r"(?<![\w*])\*{1,2}([^\W_][^*\n]{1,58}[^\W_])\*{1,2}(?![\w*])")),
 )
 # Not read: addresses, link targets, HTML tags, picture names.
 _SKIPPED = re.compile(
@@ -129,20 +129,20 @@ def extract(text: str) -> list[Mention]:
     return sorted(found, key=lambda mention: mention.start)
 
 
-def _mention(text: str, start: int, end: int, type_: Entity.Type.ValueType) -> Mention | None:
+def _mention(text: str, start: int, end: int, type_: EntityType) -> Mention | None:
     """The mention, unless it is too long, has no letter or digit, or is a phrase rather than a name."""
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
-    while end > start and type_ == Entity.TYPE_CODE and text[end - 1] in ".,;:":
+    while end > start and type_ == TYPE_CODE and text[end - 1] in ".,;:":
         end -= 1
     chosen = text[start:end]
     key = normalize(chosen)
     if not 1 < len(chosen) <= MAX_ENTITY_CHARS or not any(map(str.isalnum, key)) or len(chosen.split()) > _MAX_WORDS:
         return None
-    if type_ == Entity.TYPE_CODE and chosen.isdigit():
-        type_ = Entity.TYPE_QUANTITY
+    if type_ == TYPE_CODE and chosen.isdigit():
+        type_ = TYPE_QUANTITY
     return Mention(start, end, chosen, type_, key)
 
 
@@ -154,7 +154,7 @@ def salience(mentions: list[Mention]) -> dict[str, float]:
     """How central each key is to one text, 0 to 1: by how often and how early it is mentioned, names before numbers."""
     scores: dict[str, float] = {}
     for rank, mention in enumerate(mentions):
-        weight = 0.3 if mention.type in (Entity.TYPE_QUANTITY, Entity.TYPE_TIME) else 1.0
+        weight = 0.3 if mention.type in (TYPE_QUANTITY, TYPE_TIME) else 1.0
         scores[mention.key] = scores.get(mention.key, 0.0) + weight / (1 + 0.1 * rank)
     top = max(scores.values(), default=1.0)
     return {key: score / top for key, score in scores.items()}

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from answermesh.v1.finding_pb2 import Entity
+from answermesh.knowledge.entity_types import TYPE_CONCEPT, TYPE_LOCATION, TYPE_ORGANIZATION, TYPE_PERSON, EntityType
 
 _WORD = re.compile(r"[^\W_](?:[^\W_]|['’.&+-](?=[^\W_])){0,60}(?:\+\+|#)?")
 # Between two words of one name: one space or line end, and nothing else.
@@ -74,7 +74,7 @@ _GIVEN_NAMES = frozenset(
 )
 
 
-def name_runs(text: str, taken: bytearray) -> Iterator[tuple[int, int, Entity.Type.ValueType]]:
+def name_runs(text: str, taken: bytearray) -> Iterator[tuple[int, int, EntityType]]:
     """Runs as (start, end, type), skipping characters that `taken` marks.
 
     A single word at a sentence's start counts only if it is an acronym, stands capitalised within a sentence elsewhere
@@ -137,15 +137,15 @@ def _is_acronym(name: str) -> bool:
     return sum(map(str.isupper, name)) >= 2 and len(name) <= 12
 
 
-def _type(name: str, before: str) -> Entity.Type.ValueType:
+def _type(name: str, before: str) -> EntityType:
     words = [word.casefold().strip(".") for word in name.split()]
     title = before.split()[-1:]
     if words[0] in _HONORIFICS or (title and title[0].casefold().strip(".") in _HONORIFICS):
-        return Entity.TYPE_PERSON
+        return TYPE_PERSON
     if words[-1] in _ORGANIZATIONS or words[0] in ("university", "institute", "ministry", "bank", "department"):
-        return Entity.TYPE_ORGANIZATION
+        return TYPE_ORGANIZATION
     if words[-1] in _PLACES or words[0] in ("mount", "lake") or words[-1] in _COUNTRIES:
-        return Entity.TYPE_LOCATION
+        return TYPE_LOCATION
     if len(words) in (2, 3, 4) and words[0] in _GIVEN_NAMES:
-        return Entity.TYPE_PERSON
-    return Entity.TYPE_CONCEPT
+        return TYPE_PERSON
+    return TYPE_CONCEPT

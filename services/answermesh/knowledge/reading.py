@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from answermesh.knowledge.chunks import Chunk, cut
 from answermesh.knowledge.entities import Mention, extract
+from answermesh.knowledge.entity_types import TYPE_QUANTITY
 from answermesh.knowledge.parsers import parse
 from answermesh.knowledge.relations import Relation, relate
-from answermesh.v1.finding_pb2 import Entity
 
 # Raised whenever the same file would be read differently, so that importing again replaces what older code made of it.
 VERSION = 1
@@ -52,7 +52,7 @@ def _passage(text: str, chunk: Chunk) -> Passage:
     first: dict[str, Mention] = {}
     # Numbers are no entities of a corpus: the same number means another thing in each passage.
     for mention in extract(part):
-        if mention.type != Entity.TYPE_QUANTITY and len(first) < _MAX_MENTIONS:
+        if mention.type != TYPE_QUANTITY and len(first) < _MAX_MENTIONS:
             first.setdefault(mention.key, mention)
     offset = chunk.start
     return Passage(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from answermesh.knowledge.entities import Mention
+from answermesh.knowledge.entity_types import TYPE_QUANTITY, TYPE_TIME
 from answermesh.knowledge.sentences import split
-from answermesh.v1.finding_pb2 import Entity
 
 # A sentence with more entities than this is a list, which joins nothing in particular; the first ones are taken.
 _MAX_ENTITIES = 6
 # Numbers and dates stand beside everything; joining by them would join all.
-_NOT_JOINED = (Entity.TYPE_QUANTITY, Entity.TYPE_TIME)
+_NOT_JOINED = (TYPE_QUANTITY, TYPE_TIME)
 # Between two entities: perhaps an auxiliary, a verb (by its form), perhaps a preposition, perhaps an article; nothing
 # else.
 _AUXILIARY = (
