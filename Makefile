@@ -99,11 +99,15 @@ fuzz: setup ## Broken HTTP/2 answers by the hundred thousand (FUZZ_CASES, FUZZ_S
 fuzz-http: setup ## Send the gateway broken requests for some minutes; FUZZ_SEED=N for other ones
 	FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),20) $(BIN)/pytest -q tests/http
 
-.PHONY: calibrate
+.PHONY: calibrate train-reader
 DATA ?= $(ANSWERMESH_EVAL_DATA)
 calibrate: setup ## Fit the weights of checking and reading anew (DATA=folder of the sets)
 	$(BIN)/python -m bench.calibrate --data $(DATA) --write
 	$(BIN)/python -m bench.calibrate_reading --data $(DATA) --write
+
+train-reader: setup ## Train the reader anew, in half an hour (DATA=folder of the sets); installs PyTorch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 onnx==1.23.2
+	PYTHONPATH=services:generated:. $(BIN)/python -m bench.reader.train --data $(DATA)
 
 lint: setup
 	$(BIN)/ruff check .

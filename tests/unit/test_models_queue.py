@@ -19,7 +19,7 @@ def drained(queue: Queue) -> list[Item]:
 
 def test_a_query_goes_before_waiting_pairs_and_documents() -> None:
     queue = Queue()
-    for lane in (Lane.DOCUMENT, Lane.SCORE, Lane.QUERY):
+    for lane in reversed(Lane):
         queue.admit(Job(lane, [100] * 2))
 
     assert [item.job.lane for item in drained(queue)] == sorted(list(Lane) * 2)

@@ -15,7 +15,7 @@ from answermesh.config import load
 from answermesh.models.service import mount
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.server import Server
-from answermesh.v1.model_service_pb2 import EmbedRequest, ScoreRequest
+from answermesh.v1.model_service_pb2 import EmbedRequest, ReadRequest, ScoreRequest
 from answermesh.v1.model_service_pb2_grpc import ModelServiceStub
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -151,3 +151,28 @@ async def test_a_loaded_service_is_healthy(address: str) -> None:
         response = await health.Check(request, timeout=10)
 
     assert response.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_the_reader_finds_the_piece_that_answers_and_says_where_none_does(models: ModelServiceStub) -> None:
+    question = "Who cleans the coffee machine?"
+    cleaned = "Since spring the coffee machine has been cleaned by Ada Lund. She does it on Fridays."
+    response = await models.Read(ReadRequest(question=question, texts=[SNAPSHOT, cleaned, ""]), timeout=60)
+
+    elsewhere, found, nothing = response.readings
+    assert cleaned[found.start : found.end] == "Ada Lund"
+    assert found.logit > 0 > elsewhere.logit
+    assert (nothing.start, nothing.end) == (0, 0)
+    assert response.model == "answermesh-reader-1"
+
+
+async def test_a_reading_stays_the_same_whatever_else_is_read(models: ModelServiceStub) -> None:
+    alone = await models.Read(ReadRequest(question=QUESTION, texts=[SNAPSHOT]), timeout=60)
+    among = await models.Read(ReadRequest(question=QUESTION, texts=[COFFEE * 9, SNAPSHOT, COFFEE]), timeout=60)
+    assert among.readings[1] == alone.readings[0]
+
+
+@pytest.mark.parametrize("request_", [ReadRequest(texts=[COFFEE]), ReadRequest(question=QUESTION)])
+async def test_a_reading_without_question_or_text_is_refused(models: ModelServiceStub, request_: ReadRequest) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await models.Read(request_, timeout=60)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

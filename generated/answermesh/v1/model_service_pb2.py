@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/model_service.proto\x12\ranswermesh.v1\x1a\x1fgoogle/api/field_behavior.proto\"\xa6\x01\n\x0c\x45mbedRequest\x12\x13\n\x05texts\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07purpose\x18\x02 \x01(\x0e\x32#.answermesh.v1.EmbedRequest.Purpose\"K\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_DOCUMENT\x10\x01\x12\x11\n\rPURPOSE_QUERY\x10\x02\"\x82\x01\n\rEmbedResponse\x12\x34\n\x07vectors\x18\x01 \x03(\x0b\x32#.answermesh.v1.EmbedResponse.Vector\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x1a\x18\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\"8\n\x0cScoreRequest\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\".\n\rScoreResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t2\x96\x01\n\x0cModelService\x12\x42\n\x05\x45mbed\x12\x1b.answermesh.v1.EmbedRequest\x1a\x1c.answermesh.v1.EmbedResponse\x12\x42\n\x05Score\x12\x1b.answermesh.v1.ScoreRequest\x1a\x1c.answermesh.v1.ScoreResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/model_service.proto\x12\ranswermesh.v1\x1a\x1fgoogle/api/field_behavior.proto\"\xa6\x01\n\x0c\x45mbedRequest\x12\x13\n\x05texts\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x34\n\x07purpose\x18\x02 \x01(\x0e\x32#.answermesh.v1.EmbedRequest.Purpose\"K\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10PURPOSE_DOCUMENT\x10\x01\x12\x11\n\rPURPOSE_QUERY\x10\x02\"\x82\x01\n\rEmbedResponse\x12\x34\n\x07vectors\x18\x01 \x03(\x0b\x32#.answermesh.v1.EmbedResponse.Vector\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x1a\x18\n\x06Vector\x12\x0e\n\x06values\x18\x01 \x03(\x02\"8\n\x0cScoreRequest\x12\x13\n\x05query\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\".\n\rScoreResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\":\n\x0bReadRequest\x12\x16\n\x08question\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x13\n\x05texts\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\"\x8a\x01\n\x0cReadResponse\x12\x35\n\x08readings\x18\x01 \x03(\x0b\x32#.answermesh.v1.ReadResponse.Reading\x12\r\n\x05model\x18\x02 \x01(\t\x1a\x34\n\x07Reading\x12\r\n\x05logit\x18\x01 \x01(\x02\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x32\xd7\x01\n\x0cModelService\x12\x42\n\x05\x45mbed\x12\x1b.answermesh.v1.EmbedRequest\x1a\x1c.answermesh.v1.EmbedResponse\x12\x42\n\x05Score\x12\x1b.answermesh.v1.ScoreRequest\x1a\x1c.answermesh.v1.ScoreResponse\x12?\n\x04Read\x12\x1a.answermesh.v1.ReadRequest\x1a\x1b.answermesh.v1.ReadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOREREQUEST'].fields_by_name['query']._serialized_options = b'\342A\001\002'
   _globals['_SCOREREQUEST'].fields_by_name['texts']._loaded_options = None
   _globals['_SCOREREQUEST'].fields_by_name['texts']._serialized_options = b'\342A\001\002'
+  _globals['_READREQUEST'].fields_by_name['question']._loaded_options = None
+  _globals['_READREQUEST'].fields_by_name['question']._serialized_options = b'\342A\001\002'
+  _globals['_READREQUEST'].fields_by_name['texts']._loaded_options = None
+  _globals['_READREQUEST'].fields_by_name['texts']._serialized_options = b'\342A\001\002'
   _globals['_EMBEDREQUEST']._serialized_start=86
   _globals['_EMBEDREQUEST']._serialized_end=252
   _globals['_EMBEDREQUEST_PURPOSE']._serialized_start=177
@@ -50,6 +54,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOREREQUEST']._serialized_end=443
   _globals['_SCORERESPONSE']._serialized_start=445
   _globals['_SCORERESPONSE']._serialized_end=491
-  _globals['_MODELSERVICE']._serialized_start=494
-  _globals['_MODELSERVICE']._serialized_end=644
+  _globals['_READREQUEST']._serialized_start=493
+  _globals['_READREQUEST']._serialized_end=551
+  _globals['_READRESPONSE']._serialized_start=554
+  _globals['_READRESPONSE']._serialized_end=692
+  _globals['_READRESPONSE_READING']._serialized_start=640
+  _globals['_READRESPONSE_READING']._serialized_end=692
+  _globals['_MODELSERVICE']._serialized_start=695
+  _globals['_MODELSERVICE']._serialized_end=910
 # @@protoc_insertion_point(module_scope)

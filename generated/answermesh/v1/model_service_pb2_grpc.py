@@ -46,6 +46,11 @@ class ModelServiceStub:
                 request_serializer=answermesh_dot_v1_dot_model__service__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=answermesh_dot_v1_dot_model__service__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.Read = channel.unary_unary(
+                '/answermesh.v1.ModelService/Read',
+                request_serializer=answermesh_dot_v1_dot_model__service__pb2.ReadRequest.SerializeToString,
+                response_deserializer=answermesh_dot_v1_dot_model__service__pb2.ReadResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -67,6 +72,13 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Read(self, request, context):
+        """Read finds the piece of each text that answers a question.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +91,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.Score,
                     request_deserializer=answermesh_dot_v1_dot_model__service__pb2.ScoreRequest.FromString,
                     response_serializer=answermesh_dot_v1_dot_model__service__pb2.ScoreResponse.SerializeToString,
+            ),
+            'Read': grpc.unary_unary_rpc_method_handler(
+                    servicer.Read,
+                    request_deserializer=answermesh_dot_v1_dot_model__service__pb2.ReadRequest.FromString,
+                    response_serializer=answermesh_dot_v1_dot_model__service__pb2.ReadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -137,6 +154,33 @@ class ModelService:
             '/answermesh.v1.ModelService/Score',
             answermesh_dot_v1_dot_model__service__pb2.ScoreRequest.SerializeToString,
             answermesh_dot_v1_dot_model__service__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Read(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/answermesh.v1.ModelService/Read',
+            answermesh_dot_v1_dot_model__service__pb2.ReadRequest.SerializeToString,
+            answermesh_dot_v1_dot_model__service__pb2.ReadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class ModelServiceStub:
     """Embed turns texts into vectors."""
     Score: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ScoreRequest, _model_service_pb2.ScoreResponse]
     """Score says how well texts answer a query."""
+    Read: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ReadRequest, _model_service_pb2.ReadResponse]
+    """Read finds the piece of each text that answers a question."""
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -51,6 +53,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Embed turns texts into vectors."""
     Score: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ScoreRequest, _model_service_pb2.ScoreResponse]  # type: ignore[assignment]
     """Score says how well texts answer a query."""
+    Read: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ReadRequest, _model_service_pb2.ReadResponse]  # type: ignore[assignment]
+    """Read finds the piece of each text that answers a question."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """ModelService runs the embedded models, loaded once for all services, with one queue for all callers. It is internal and has
@@ -72,5 +76,13 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ScoreResponse, _abc.Awaitable[_model_service_pb2.ScoreResponse]]:
         """Score says how well texts answer a query."""
+
+    @_abc_1.abstractmethod
+    def Read(
+        self,
+        request: _model_service_pb2.ReadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.ReadResponse, _abc.Awaitable[_model_service_pb2.ReadResponse]]:
+        """Read finds the piece of each text that answers a question."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,6 +28,11 @@ WINDOW_TOKENS = 512
 QUERY_TOKENS = 256
 DIMENSIONS = 384
 
+# Output of the sixth of the cross-encoder's twelve layers, and how to run no further.
+_STATES = "/bert/encoder/layer.5/output/LayerNorm/Add_1_output_0"
+_HALF = ort.RunOptions()
+_HALF.only_execute_path_to_fetches = True
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
@@ -39,6 +44,11 @@ class Row:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def text_start(self) -> int:
+        """Where the second text begins."""
+        return int(self.type_ids.argmax())
 
 
 class Embedder:
@@ -52,13 +62,13 @@ class Embedder:
     dimensions = DIMENSIONS
 
     def __init__(self, weights: Path, tokenizer: Path) -> None:
-        self._session = _open_session(weights)
+        self._session = open_session(weights)
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.enable_truncation(WINDOW_TOKENS)
 
     def rows(self, texts: Sequence[str]) -> list[Row]:
         """Tokens of the texts, each cut to the window."""
-        return [_row(encoding) for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [as_row(encoding) for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def run(self, row: Row) -> NDArray[np.float32]:
         """The vector [dimensions]. Several threads may run at once."""
@@ -77,7 +87,7 @@ class Scorer:
     model = "ms-marco-MiniLM-L-12-v2"
 
     def __init__(self, weights: Path, tokenizer: Path) -> None:
-        self._session = _open_session(weights)
+        self._session = open_session(with_output(weights.read_bytes(), _STATES))
         self._pairs = Tokenizer.from_file(str(tokenizer))
         self._pairs.enable_truncation(WINDOW_TOKENS, strategy="only_second")
         self._queries = Tokenizer.from_file(str(tokenizer))
@@ -85,17 +95,26 @@ class Scorer:
 
     def rows(self, query: str, texts: Sequence[str]) -> list[Row]:
         """Tokens of the pairs: the query cut to its share of the window, each text to the rest."""
+        return [as_row(encoding) for encoding in self.encode(query, texts)]
+
+    def encode(self, query: str, texts: Sequence[str]) -> list[Encoding]:
+        """The same, with the characters of each token."""
         encoding = self._queries.encode(query, add_special_tokens=False)
         if encoding.overflowing:
             query = query[: encoding.offsets[-1][1]]
-        return [_row(encoding) for encoding in self._pairs.encode_batch([(query, text) for text in texts])]
+        return self._pairs.encode_batch([(query, text) for text in texts])
 
     def run(self, row: Row) -> NDArray[np.float32]:
         """The logit, an array without axes. Several threads may run at once."""
         return np.array(self._session.run(["logits"], _feed(row))[0][0, 0], dtype=np.float32)
 
+    def states(self, row: Row) -> NDArray[np.float32]:
+        """What the lower half of the layers makes of a pair [1, tokens, 384]; the upper half is not run."""
+        states: NDArray[np.float32] = self._session.run([_STATES], _feed(row), _HALF)[0]
+        return states
 
-def _row(encoding: Encoding) -> Row:
+
+def as_row(encoding: Encoding) -> Row:
     return Row(np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64))
 
 
@@ -105,7 +124,8 @@ def _feed(row: Row) -> dict[str, NDArray[np.int64]]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": type_ids}
 
 
-def _open_session(weights: Path) -> ort.InferenceSession:
+def open_session(weights: Path | bytes) -> ort.InferenceSession:
+    """A session of a model, from its file or its content."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -114,4 +134,23 @@ def _open_session(weights: Path) -> ort.InferenceSession:
     # peak. A pattern for each shape would take more, for shapes that hardly come again.
     options.enable_cpu_mem_arena = True
     options.enable_mem_pattern = False
-    return ort.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
+    model = weights if isinstance(weights, bytes) else str(weights)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def with_output(model: bytes, name: str) -> bytes:
+    """A model that also gives one of its inner values.
+
+    A protobuf message followed by another of its kind is the two merged, and lists in them are joined: what is appended
+    is a ModelProto (field 7, graph) with one more output (field 12) of that name (field 1).
+    """
+    output = _field(1, name.encode())
+    return model + _field(7, _field(12, output))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A protobuf field with a length."""
+    size = len(content)
+    assert size < 1 << 14, "two bytes hold the length"
+    length = bytes([size]) if size < 1 << 7 else bytes([size & 127 | 128, size >> 7])
+    return bytes([number << 3 | 2]) + length + content

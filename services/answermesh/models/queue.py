@@ -1,7 +1,8 @@
 """What runs next: texts of all callers wait in lanes, and are taken one by one. No I/O, no clock.
 
-Lanes go in the order QUERY, SCORE, DOCUMENT, so that nobody who waits for an answer waits for an import longer than the
-texts that are running. So that an import goes on under any load, an eighth of the tokens is the lowest waiting lane's.
+Lanes go in the order QUERY, SCORE, READ, DOCUMENT, so that nobody who waits for an answer waits for an import longer
+than the texts that are running. So that an import goes on under any load, an eighth of the tokens is the lowest waiting
+lane's.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ class Lane(enum.IntEnum):
 
     QUERY = 0
     SCORE = 1
-    DOCUMENT = 2
+    READ = 2
+    DOCUMENT = 3
 
 
 # Texts that may wait in a lane: some seconds of work for those who wait for an answer, half a minute for imports.
-MAX_WAITING = {Lane.QUERY: 512, Lane.SCORE: 1024, Lane.DOCUMENT: 2048}
+MAX_WAITING = {Lane.QUERY: 512, Lane.SCORE: 1024, Lane.READ: 512, Lane.DOCUMENT: 2048}
 
 
 @dataclass(slots=True, eq=False)

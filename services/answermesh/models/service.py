@@ -13,14 +13,22 @@ import grpc
 from answermesh.config import Settings
 from answermesh.errors import invalid_field
 from answermesh.models import fetch
-from answermesh.models.encoder import Embedder, Scorer, processors
+from answermesh.models.encoder import Embedder, Scorer, as_row, processors
 from answermesh.models.manifest import EMBEDDED, EMBEDDER, RERANKER, TOKENIZER
 from answermesh.models.queue import Lane
+from answermesh.models.reader import Reader, reading
 from answermesh.models.worker import Worker
 from answermesh.rpc.server import Server
 from answermesh.rpc.validate import check_text
 from answermesh.v1 import model_service_pb2_grpc
-from answermesh.v1.model_service_pb2 import EmbedRequest, EmbedResponse, ScoreRequest, ScoreResponse
+from answermesh.v1.model_service_pb2 import (
+    EmbedRequest,
+    EmbedResponse,
+    ReadRequest,
+    ReadResponse,
+    ScoreRequest,
+    ScoreResponse,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +38,7 @@ MAX_QUERY_CHARS = 4000
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """Embed and Score, through one queue."""
+    """Embed, Score and Read, through one queue."""
 
     def __init__(self, embedder: Embedder, scorer: Scorer, worker: Worker) -> None:
         self._embedder = embedder
@@ -65,6 +73,17 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         scores = await self._worker.submit(Lane.SCORE, rows)
         return ScoreResponse(scores=[float(score) for score in scores], model=self._scorer.model)
 
+    async def Read(
+        self, request: ReadRequest, context: grpc.aio.ServicerContext[ReadRequest, ReadResponse]
+    ) -> ReadResponse:
+        """Find the piece of each text that answers a question."""
+        check_text("question", request.question, MAX_QUERY_CHARS)
+        _check_texts(request.texts)
+        encodings = await asyncio.to_thread(self._scorer.encode, request.question, request.texts)
+        pieces = await self._worker.submit(Lane.READ, [as_row(encoding) for encoding in encodings])
+        readings = [reading(encoding, piece) for encoding, piece in zip(encodings, pieces, strict=True)]
+        return ReadResponse(readings=readings, model=Reader.model)
+
 
 @asynccontextmanager
 async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
@@ -73,8 +92,8 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
     Fetches the model files if they are not in the cache. Raises what `fetch.ensure` raises.
     """
     paths = await asyncio.to_thread(fetch.ensure, settings.cache_dir, EMBEDDED, _log_progress)
-    embedder, scorer = await asyncio.to_thread(_load, paths)
-    runs = {Lane.QUERY: embedder.run, Lane.SCORE: scorer.run, Lane.DOCUMENT: embedder.run}
+    embedder, scorer, reader = await asyncio.to_thread(_load, paths)
+    runs = {Lane.QUERY: embedder.run, Lane.SCORE: scorer.run, Lane.READ: reader.run, Lane.DOCUMENT: embedder.run}
     worker = Worker(runs, processors())
     server.add(
         model_service_pb2_grpc.add_ModelServiceServicer_to_server,
@@ -88,13 +107,16 @@ async def mount(server: Server, settings: Settings) -> AsyncIterator[None]:
             running.cancel()
 
 
-def _load(paths: dict[str, Path]) -> tuple[Embedder, Scorer]:
+def _load(paths: dict[str, Path]) -> tuple[Embedder, Scorer, Reader]:
     embedder = Embedder(paths[EMBEDDER], paths[TOKENIZER])
     scorer = Scorer(paths[RERANKER], paths[TOKENIZER])
+    reader = Reader(scorer)
     # The first run of a session allocates; better here than in the first answer.
     embedder.run(*embedder.rows(["ready"]))
-    scorer.run(*scorer.rows("ready", ["ready"]))
-    return embedder, scorer
+    pair = scorer.rows("ready", ["ready"])
+    scorer.run(*pair)
+    reader.run(*pair)
+    return embedder, scorer, reader
 
 
 def _check_texts(texts: Sequence[str]) -> None:

@@ -2081,6 +2081,46 @@ class ScoreResponse(betterproto.Message):
 
 
 @dataclass(eq=False, repr=False)
+class ReadRequest(betterproto.Message):
+    """ReadRequest is the request of Read."""
+
+    question: str = betterproto.string_field(1)
+    """What is asked, 1-4000 characters."""
+
+    texts: "list[str]" = betterproto.string_field(2)
+    """
+    Texts to read, 1-256 of them; each is cut so that it and the question fit the model's window (512 tokens).
+    """
+
+
+@dataclass(eq=False, repr=False)
+class ReadResponse(betterproto.Message):
+    """ReadResponse is the response of Read."""
+
+    readings: "list[ReadResponseReading]" = betterproto.message_field(1)
+    """Readings in the order of the texts."""
+
+    model: str = betterproto.string_field(2)
+    """The model that made them."""
+
+
+@dataclass(eq=False, repr=False)
+class ReadResponseReading(betterproto.Message):
+    """Reading of one text."""
+
+    logit: float = betterproto.float_field(1)
+    """
+    How much more the piece answers than nothing does, as a logit: above 0 the text likely answers the question.
+    """
+
+    start: int = betterproto.int32_field(2)
+    """First character of the piece in the text."""
+
+    end: int = betterproto.int32_field(3)
+    """Character behind its last."""
+
+
+@dataclass(eq=False, repr=False)
 class AskRequest(betterproto.Message):
     """AskRequest is the request of Ask."""
 
@@ -2776,6 +2816,23 @@ class ModelServiceStub(betterproto.ServiceStub):
             metadata=metadata,
         )
 
+    async def read(
+        self,
+        read_request: "ReadRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None
+    ) -> "ReadResponse":
+        return await self._unary_unary(
+            "/answermesh.v1.ModelService/Read",
+            read_request,
+            ReadResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
 
 class QueryServiceStub(betterproto.ServiceStub):
     async def ask(
@@ -3372,6 +3429,9 @@ class ModelServiceBase(ServiceBase):
     async def score(self, score_request: "ScoreRequest") -> "ScoreResponse":
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def read(self, read_request: "ReadRequest") -> "ReadResponse":
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def __rpc_embed(
         self, stream: "grpclib.server.Stream[EmbedRequest, EmbedResponse]"
     ) -> None:
@@ -3384,6 +3444,13 @@ class ModelServiceBase(ServiceBase):
     ) -> None:
         request = await stream.recv_message()
         response = await self.score(request)
+        await stream.send_message(response)
+
+    async def __rpc_read(
+        self, stream: "grpclib.server.Stream[ReadRequest, ReadResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        response = await self.read(request)
         await stream.send_message(response)
 
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
@@ -3399,6 +3466,12 @@ class ModelServiceBase(ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 ScoreRequest,
                 ScoreResponse,
+            ),
+            "/answermesh.v1.ModelService/Read": grpclib.const.Handler(
+                self.__rpc_read,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ReadRequest,
+                ReadResponse,
             ),
         }
 
