@@ -7,8 +7,10 @@ import math
 from collections.abc import AsyncIterator, Sequence
 
 from answermesh.agents.language.words import content_stems, coverage
+from answermesh.agents.scoring import Reading
 from answermesh.agents.serving.run import checked
 from answermesh.agents.sources import Sources
+from answermesh.knowledge.sentences import split
 from answermesh.llm import Ledger
 from answermesh.v1.finding_pb2 import Finding, Passage, Sentence, Span
 from answermesh.v1.mesh_pb2 import AgentCard
@@ -90,6 +92,16 @@ class WordScorer:
             stems = content_stems(text)
             length = math.sqrt(len(stems)) or 1.0
             found.append([float(stem in stems) / length for stem in known])
+        return found
+
+    async def read(self, question: str, texts: Sequence[str]) -> list[Reading]:
+        """The sentence of each text that shares most words with the question."""
+        found: list[Reading] = []
+        for text in texts:
+            spans = split(text)
+            scores = await self.score(question, [text[span.start : span.end] for span in spans])
+            best = scores.index(max(scores))
+            found.append(Reading(scores[best], spans[best].start, spans[best].end))
         return found
 
 

@@ -16,7 +16,7 @@ from answermesh.evaluation.answers import contains, exact_match, token_f1, token
 from answermesh.evaluation.rankings import measures
 from answermesh.evaluation.records import Runs
 from answermesh.evaluation.running import limited
-from answermesh.evaluation.sets import corpus, pools, rows, sets
+from answermesh.evaluation.sets import corpus, pools, rows, sets, unseen
 from answermesh.evaluation.statistics import area_under_curve, difference, mean_of, pooled_of
 from answermesh.evaluation.suite import Item, Record, Task
 from answermesh.evaluation.suites import NAMES, suite
@@ -212,3 +212,8 @@ def test_an_answer_is_useful_where_it_tells_all_parts_or_rightly_nothing() -> No
     assert is_useful("Paid to Lyon and to Rome.", "Rome|Lyon") == 1
     assert is_useful("Paid to Lyon.", "Rome|Lyon") == 0
     assert (is_useful("", "unknown"), is_useful("Paid to Lyon.", "unknown"), is_useful("", "Rome")) == (1, 0, 0)
+
+
+def test_questions_that_the_shipped_reader_has_learnt_are_not_asked() -> None:
+    learnt, other = Item("1", {"context_id": "Islamism#03"}), Item("2", {"context_id": "Harvard_University#01"})
+    assert unseen([learnt, other, Item("3", {})]) == [other, Item("3", {})]

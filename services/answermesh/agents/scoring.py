@@ -5,9 +5,17 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from answermesh.v1.model_service_pb2 import EmbedRequest, EmbedResponse, ScoreRequest, ScoreResponse
+from answermesh.v1.model_service_pb2 import (
+    EmbedRequest,
+    EmbedResponse,
+    ReadRequest,
+    ReadResponse,
+    ScoreRequest,
+    ScoreResponse,
+)
 
 if TYPE_CHECKING:
     from answermesh.v1.model_service_pb2_grpc import ModelServiceAsyncStub
@@ -17,14 +25,27 @@ TEXTS_PER_CALL = 256
 MAX_QUERY_CHARS = 4000
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The piece of a text that answers a question best: characters `start` to `end`."""
+
+    # Over that of no answer: above 0 the text likely answers.
+    logit: float
+    start: int
+    end: int
+
+
 class Scorer(Protocol):
-    """Gives each text a logit against a query, or a vector, in the order of the texts."""
+    """Gives each text a logit against a query, a vector, or a reading, in the order of the texts."""
 
     async def score(self, query: str, texts: Sequence[str]) -> list[float]:
         """Logits; above 0 the text likely answers the query. Raises AioRpcError where the models do not answer."""
 
     async def vectors(self, texts: Sequence[str]) -> list[Sequence[float]]:
         """Vectors of length 1, the same for the same text. Raises AioRpcError where the models do not answer."""
+
+    async def read(self, question: str, texts: Sequence[str]) -> list[Reading]:
+        """The piece of each text that answers, 1-256 texts. Raises AioRpcError where the models do not answer."""
 
 
 class ModelScorer:
@@ -51,6 +72,10 @@ class ModelScorer:
             response: EmbedResponse = await self._models.Embed(request)
             found.extend(vector.values for vector in response.vectors)
         return found
+
+    async def read(self, question: str, texts: Sequence[str]) -> list[Reading]:
+        response: ReadResponse = await self._models.Read(ReadRequest(question=question[:MAX_QUERY_CHARS], texts=texts))
+        return [Reading(one.logit, one.start, one.end) for one in response.readings]
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:

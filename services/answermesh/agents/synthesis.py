@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
-from answermesh.agents.authoring.answerable import likeness, probability, signs
+from answermesh.agents.authoring.answerable import probability, signs
 from answermesh.agents.authoring.extractive import (
     Scored,
     choose,
@@ -21,17 +21,16 @@ from answermesh.agents.authoring.extractive import (
     joined,
     preselect,
     quotable,
-    short_answer,
     unanswered,
 )
 from answermesh.agents.authoring.gathering import Gathering
 from answermesh.agents.authoring.generative import generate
-from answermesh.agents.checking.traits import omissions
+from answermesh.agents.authoring.reading import Readings, lifted, short_answer, to_read
 from answermesh.agents.ids import identifier
 from answermesh.agents.language.subquestions import subquestions
 from answermesh.agents.language.suspicion import suspects
 from answermesh.agents.models import open_llm
-from answermesh.agents.scoring import ModelScorer, Scorer
+from answermesh.agents.scoring import ModelScorer, Scorer, cosine
 from answermesh.agents.sources import Source
 from answermesh.config import Settings
 from answermesh.llm import LanguageModels
@@ -103,42 +102,55 @@ class Synthesis:
 
     async def _compose(self, run: Run, gathering: Gathering) -> None:
         """Choose and tell source sentences."""
-        scored = await self._score(run.question, gathering)
+        # A compound question is answered part by part: as a whole, its sentences would compete for one part.
+        questions = subquestions(run.question) or [run.question]
+        scored = await self._score(questions, gathering)
+        readings = await self._read(questions, scored)
+        ranked = sorted(lifted(scored, readings), key=lambda one: -one.logit)
+        confidence = await self._confidence(questions, ranked[0], readings) if ranked else 0.0
         sources = gathering.sources
         places = {(source.passage.name, source.index): source for source in sources.sentences()}
-        confidence = await self._confidence(run.question, scored)
         least = MIN_CONFIDENCE if run.min_confidence is None else run.min_confidence
-        chosen = choose(run.question, scored, places) if confidence >= least else []
+        chosen = choose(run.question, ranked, places) if confidence >= least else []
         conclusion = Conclusion(mode=Conclusion.MODE_EXTRACTIVE, answered=bool(chosen), confidence=confidence)
         if chosen:
             told = _told(chosen)
-            if short := short_answer(run.question, scored, confidence):
+            best = ranked[0]
+            if short := short_answer(best.source, readings.get((best.part, best.source.passage.name)), confidence):
                 conclusion.short_answer.CopyFrom(short)
         else:
             told = [Finding(id="delta-0", text_delta=TextDelta(text=unanswered([*sources.passages.values()])))]
         await run.emit(*told, Finding(id="conclusion", conclusion=conclusion))
 
-    async def _confidence(self, question: str, scored: Sequence[Scored]) -> float:
-        """The probability that the best sentence answers; 0 for no sentence at all."""
-        if not scored:
-            return 0.0
-        ranked = sorted(scored, key=lambda one: -one.logit)
-        best = ranked[0].source
+    async def _confidence(self, questions: Sequence[str], best: Scored, readings: Readings) -> float:
+        """The probability that the best sentence answers."""
         # Of a compound question, the part that the sentence answers: it cannot go along with the others.
-        question = (subquestions(question) or [question])[ranked[0].part]
-        texts = [question, best.text, in_context(best), *omissions(question)]
-        asked, alone, under_heading, *without = await self._scorer.vectors(texts)
-        alike, changes = likeness(asked, [alone, under_heading], without)
-        passage = " ".join([best.passage.document_title, *best.passage.headings, best.passage.text])
-        return probability(signs(question, best.text, passage, ranked[0].logit, alike, changes))
+        question, source = questions[best.part], best.source
+        asked, *said = await self._scorer.vectors([question, source.text, in_context(source)])
+        alike = max(cosine(asked, one) for one in said)
+        reading = readings[best.part, source.passage.name]
+        return probability(signs(question, source.text, best.logit, reading.logit, alike))
 
-    async def _score(self, question: str, gathering: Gathering) -> list[Scored]:
+    async def _read(self, questions: Sequence[str], scored: Sequence[Scored]) -> Readings:
+        """Read the passages of the best sentences for the piece that answers."""
+        passages = to_read(scored, len(questions))
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(self._scorer.read(question, [passage.text for passage in mine])) if mine else None
+                for question, mine in zip(questions, passages, strict=True)
+            ]
+        return {
+            (part, passage.name): reading
+            for part, (task, mine) in enumerate(zip(asked, passages, strict=True))
+            if task is not None
+            for passage, reading in zip(mine, task.result(), strict=True)
+        }
+
+    async def _score(self, questions: Sequence[str], gathering: Gathering) -> list[Scored]:
         """Score sentences while passages come, until no more come for a moment, or enough have been read.
 
         Reading takes longer than most passages take to come, so the rounds are the waiting: nothing sits idle.
         """
-        # A compound question is answered part by part: as a whole, its sentences would compete for one part.
-        questions = subquestions(question) or [question]
         scored: dict[tuple[str, int, int], Scored] = {}
         loop = asyncio.get_running_loop()
         limit_s: float | None = None

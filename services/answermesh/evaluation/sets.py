@@ -15,8 +15,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,17 @@ def rows(folder: Path, name: str) -> list[dict[str, Any]]:
 def items(folder: Path, name: str) -> list[Item]:
     """The rows of a file as items."""
     return [Item(row["id"], row) for row in rows(folder, name)]
+
+
+def unseen(found: Iterable[Item]) -> list[Item]:
+    """Items whose answers the reader that answermesh ships has not learnt."""
+    return [item for item in found if str(item.row.get("context_id", "")).split("#")[0] not in _trained_on()]
+
+
+@cache
+def _trained_on() -> frozenset[str]:
+    text = (files("answermesh.models") / "weights" / "reader.toml").read_text(encoding="utf-8")
+    return frozenset(tomllib.loads(text)["trained_on"])
 
 
 def corpus(folder: Path, *, name: str = "", keep: frozenset[str] | None = None) -> Corpus:

@@ -1,28 +1,23 @@
 """Whether sentences answer a question, as a calibrated probability: near them is not enough. No I/O after the first
 use.
 
-A question about a thing that the text speaks of, but asks otherwise, gets nearly the same score as one it answers. What
-gives it away is a word of the question that the best sentence does not go along with: without that word, question and
-sentence are more alike. Nothing is counted that depends on what else is in the document or the corpus: a document of
-one sentence answers as well as a long one.
+A question about a thing that the text speaks of, but asks otherwise, gets nearly the same score as one it answers, so
+the reader has a say, and names and numbers are looked for. Nothing is counted that depends on what else is in the
+document or the corpus: a document of one sentence answers as well as a long one.
 """
 
 from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
 from importlib.resources import files
 
-from answermesh.agents.language.comparison import has_opposite, negation_differs
+from answermesh.agents.language.comparison import has_opposite
 from answermesh.agents.language.facts import Role, parts
 from answermesh.agents.language.naming import names
 from answermesh.agents.language.words import words
-from answermesh.agents.scoring import cosine
-
-Vector = Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,52 +26,37 @@ class Signs:
     them, since the others told how a set was made rather than what answers.
     """
 
-    # Logit of the sentence.
+    # Logit of the sentence, lifted by the reader.
     logit: float
-    # Cosine to the sentence, or to it under its heading where that is higher, and the highest change of it when a word
-    # is left out of the question.
+    # Of the reading of its passage.
+    reading: float
+    # Cosine to the sentence, or to it under its heading where that is higher.
     cosine: float
-    omission: float
-    # Share of the question's names of which the sentence has no word; 1 if its passage has not all of one.
+    # Share of the question's names of which the sentence has no word.
     names_missing: float
-    name_incomplete: float
+    # 1 if the sentence lacks a number of the question.
     number_missing: float
-    negation_differs: float
+    # 1 if it has the opposite of a word that it lacks.
     opposite: float
-    # In parts, in tens.
-    length: float
-    sentence_length: float
 
 
 NAMES = tuple(field.name for field in fields(Signs))
 
 
-def signs(question: str, sentence: str, passage: str, logit: float, alike: float, changes: Sequence[float]) -> Signs:
-    """The signs of a question; `alike` is the cosine, `changes` are its changes."""
+def signs(question: str, sentence: str, logit: float, reading: float, alike: float) -> Signs:
+    """The signs of a question; `alike` is the cosine."""
     asked, said, named = parts(question), parts(sentence), names(question)
     theirs, mine = {part.identity for part in said}, {part.identity for part in asked}
     missing = [part for part in asked if part.identity not in theirs]
     spoken = {word.stem for word in words(sentence)}
-    known = {word.stem for word in words(passage)}
     return Signs(
         logit=logit,
+        reading=reading,
         cosine=alike,
-        omission=max(changes, default=0.0),
         names_missing=sum(spoken.isdisjoint(name.stems) for name in named) / len(named) if named else 0.0,
-        name_incomplete=float(any(not known.issuperset(name.stems) for name in named)),
         number_missing=float(any(part.role is Role.NUMBER for part in missing)),
-        negation_differs=float(negation_differs(question, sentence)),
         opposite=float(has_opposite(missing, [part for part in said if part.identity not in mine])),
-        length=len(asked) / 10,
-        sentence_length=len(said) / 10,
     )
-
-
-def likeness(question: Vector, sentence: Sequence[Vector], without: Sequence[Vector]) -> tuple[float, list[float]]:
-    """The cosine of a question to the nearest of a sentence's vectors, and its changes without a word each."""
-    nearest = max(sentence, key=lambda one: cosine(question, one))
-    base = cosine(question, nearest)
-    return base, [cosine(one, nearest) - base for one in without]
 
 
 def probability(found: Signs) -> float:

@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from answermesh.agents.authoring.reading import read
 from answermesh.agents.language.suspicion import suspect
 from answermesh.agents.language.turns import Turn, turn_at
 from answermesh.agents.language.words import content_stems, similarity
 from answermesh.agents.sources import Source
-from answermesh.v1.finding_pb2 import Passage, Relation, ShortAnswer, Span
+from answermesh.v1.finding_pb2 import Passage, Relation
 
 # Logit from which a sentence answers beside the best one.
 ANSWERING_LOGIT = 0.0
@@ -28,9 +27,6 @@ MIN_WORDS = 4
 # Sentences of a turn of a conversation that are told, and characters of it that the models read.
 MAX_TURN = 6
 MAX_READ_CHARS = 600
-# A short answer is told from this probability on; lower, silence scores better on SQuAD 2 (bench.calibrate_reading).
-MIN_SHORT = 0.3
-SHARED = 0.35
 MAX_CHARS = 700
 # Share of letters and spaces below which a sentence is code or a table rather than a statement.
 _MIN_LETTERS = 0.65
@@ -154,30 +150,6 @@ def choose(question: str, scored: Sequence[Scored], neighbors: Mapping[tuple[str
             chosen.extend(added)
     chosen = list(dict.fromkeys(part for one in chosen for part in turn(one, neighbors)))
     return _in_reading_order(chosen)
-
-
-def short_answer(question: str, scored: Sequence[Scored], confidence: float) -> ShortAnswer | None:
-    """The piece of the best sentences that answers in the fewest words; None where none is likely to.
-
-    `confidence` is the probability that the best sentence answers.
-    """
-    ranked = sorted(scored, key=lambda one: -one.logit)
-    found = read(question, [one.source.text for one in ranked], [one.logit for one in ranked])
-    if found is None:
-        return None
-    # A piece that is not the right one often shares words with it: on the questions fitted, a third of them.
-    right = confidence * (SHARED + (1 - SHARED) * found.probability)
-    if right < MIN_SHORT:
-        return None
-    source = ranked[found.sentence].source
-    start = source.passage.span.start + source.start
-    return ShortAnswer(
-        text=source.text[found.piece.start : found.piece.end],
-        passage=source.passage.name,
-        document=source.passage.document,
-        span=Span(start=start + found.piece.start, end=start + found.piece.end),
-        probability=right,
-    )
 
 
 def joined(sources: Sequence[Source]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from answermesh.client import Client
-from answermesh.evaluation.sets import corpus, items, sets
+from answermesh.evaluation.sets import corpus, items, sets, unseen
 from answermesh.evaluation.suite import Item, Outcome, Record, Task
 from answermesh.evaluation.suites.qa import ask
 from answermesh.evaluation.suites.retrieval import grades
@@ -25,7 +25,7 @@ class Citations:
 
     def tasks(self, folder: Path) -> Iterable[Task]:
         for one in sets(folder, "corpus", "queries"):
-            judged = [item for item in items(one, "queries") if grades(item.row) and "answers" in item.row]
+            judged = [item for item in unseen(items(one, "queries")) if grades(item.row) and "answers" in item.row]
             if judged:
                 yield Task(one.name, judged, corpus(one))
 

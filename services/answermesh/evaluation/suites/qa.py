@@ -11,7 +11,7 @@ from answermesh.client import Client
 from answermesh.client.members import chosen, is_set
 from answermesh.errors import Failure, Reason
 from answermesh.evaluation.answers import contains, exact_match, token_f1, token_recall
-from answermesh.evaluation.sets import corpus, items, sets
+from answermesh.evaluation.sets import corpus, items, sets, unseen
 from answermesh.evaluation.statistics import area_under_curve
 from answermesh.evaluation.suite import Item, Outcome, Record, Task
 from answermesh.knowledge.ids import document_id
@@ -33,7 +33,7 @@ class Questions:
 
     def tasks(self, folder: Path) -> Iterable[Task]:
         for one in sets(folder, "corpus", "queries"):
-            asked = [item for item in items(one, "queries") if "answers" in item.row]
+            asked = [item for item in unseen(items(one, "queries")) if "answers" in item.row]
             if asked:
                 yield Task(one.name, asked, corpus(one))
             reading = [item for item in asked if item.row.get("context_id")]
