@@ -28,7 +28,7 @@ MIN_LOGIT = -6.0
 # gets passages on both (all passages of a two-step question among the first five: .84 of 100 questions over .78).
 REPEATED_SHARE = 0.5
 # Ranks that are chosen so; below, nobody reads that closely.
-_SPREAD_RANKS = 20
+SPREAD_RANKS = 20
 
 # A question in two steps ("Where was the composer of X born?") is answered where a good passage leads to: to what its
 # names are about. So many of the best passages are followed, each the more the nearer it is to the best, and what they
@@ -106,9 +106,9 @@ def followed(points: Mapping[int, float], weights: Mapping[int, float], links: S
     return raised
 
 
-def spread(candidates: Sequence[Candidate], points: Sequence[float]) -> list[int]:
-    """Positions of the candidates in the order in which they are shown: by points, less those for words that passages
-    before have already brought."""
+def spread(candidates: Sequence[Candidate], points: Sequence[float], count: int = SPREAD_RANKS) -> list[int]:
+    """Positions of the candidates in the order in which they are shown: the first `count` by points, less those for
+    words that passages before have already brought, the rest by points."""
     terms = {term: number for number, term in enumerate(dict.fromkeys(t for one in candidates for t in one.words))}
     words: NDArray[np.float64] = np.zeros((len(candidates), len(terms)))
     for row, one in enumerate(candidates):
@@ -117,7 +117,7 @@ def spread(candidates: Sequence[Candidate], points: Sequence[float]) -> list[int
     left = np.array(points, dtype=float)
     brought = np.zeros(len(terms))
     order: list[int] = []
-    for _ in range(min(_SPREAD_RANKS, len(candidates))):
+    for _ in range(min(count, len(candidates))):
         best = int(np.argmax(left - REPEATED_SHARE * np.minimum(words, brought).sum(axis=1)))
         order.append(best)
         left[best] = -np.inf

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import grpc
 
 from answermesh.errors import Failure
-from answermesh.knowledge.asked import SETTINGS, SQL, Asked
+from answermesh.knowledge.asked import SQL, Asked, Lookups
 from answermesh.knowledge.embedder import Embedder
 from answermesh.knowledge.entities import normalize
 from answermesh.knowledge.fusion import (
     MAX_RERANKED,
+    SEEDS,
+    SPREAD_RANKS,
     Candidate,
     Link,
     contenders,
@@ -28,7 +30,6 @@ from answermesh.knowledge.ids import document_name, passage_name
 from answermesh.knowledge.neighbors import Place, joined
 from answermesh.knowledge.storing import indexed_text
 from answermesh.rpc.deadline import fail_after
-from answermesh.rpc.tenancy import current_tenant
 from answermesh.store import Record, Store
 from answermesh.v1.document_service_pb2 import SearchPassagesRequest
 from answermesh.v1.finding_pb2 import Entity, Passage, Span
@@ -45,6 +46,8 @@ _CANDIDATES = 30
 _MAX_LINKS = 60
 # Entities that stand beside everything.
 _LEADING_NOWHERE = (Entity.TYPE_QUANTITY, Entity.TYPE_TIME)
+# How long a transaction waits for the query's vector, which takes 5 ms where nobody else wants the models.
+_HELD_S = 0.05
 # The models' part of a search. Beyond it the search goes on without them.
 _MODELS_TIMEOUT_S = 10.0
 
@@ -78,24 +81,28 @@ class Search:
         `links` is whether to look where the best lead, `join` whether those side by side are returned as one.
         Raises Failure(DATABASE_UNAVAILABLE | DEADLINE_EXCEEDED).
         """
-        asked = await self._asked(query, limit, list(documents) or None)
-        fused = fuse(asked.candidates())
-        logits = await self._logits(asked, [one.passage_id for one, _ in fused[: _reads(rerank, fused)]])
-        points = {one.passage_id: _points(one, value, logits) for one, value in fused}
-        ranked = _ranked(asked.candidates(), points)
-        if links:
-            weights = seeds({one.passage_id: value for one, value in fused}, ranked)
-            found = await self._linked(asked, weights)
-            fused = fuse(asked.candidates())
+        async with Lookups(self._store) as lookups:
+            asked = await self._asked(lookups, query, limit, list(documents) or None)
+            candidates = asked.candidates()
+            fused = fuse(candidates)
+            if read := [one.passage_id for one, _ in fused[: _reads(rerank, fused)]]:
+                await lookups.pause()
+            logits = await self._logits(asked, read)
             points = {one.passage_id: _points(one, value, logits) for one, value in fused}
-            points = followed(points, weights, found)
-            ranked = _ranked(asked.candidates(), points)
+            if links:
+                weights = seeds({one.passage_id: value for one, value in fused}, _ranked(candidates, points, SEEDS))
+                if found := await _linked(lookups, asked, weights):
+                    candidates = asked.candidates()
+                    fused = fuse(candidates)
+                    points = {one.passage_id: _points(one, value, logits) for one, value in fused}
+                    points = followed(points, weights, found)
+            ranked = _ranked(candidates, points)
+            groups = [[one] for one in ranked[:limit]]
+            if join:
+                places = [Place(asked.rows[one]["document_id"], asked.rows[one]["ordinal"]) for one in ranked]
+                groups = [[ranked[position] for position in group] for group in joined(places, limit)]
+            texts = await _texts(lookups, [[asked.rows[one] for one in group] for group in groups if len(group) > 1])
         own = {one.passage_id: value for one, value in fused}
-        if not join:
-            return [_passage(asked.rows[one], own[one], points[one], logits.get(one)) for one in ranked[:limit]]
-        places = [Place(asked.rows[one]["document_id"], asked.rows[one]["ordinal"]) for one in ranked]
-        groups = [[ranked[position] for position in group] for group in joined(places, limit)]
-        texts = await self._texts([[asked.rows[one] for one in group] for group in groups if len(group) > 1])
         passages: list[Passage] = []
         for group in groups:
             best = min(group, key=ranked.index)
@@ -110,51 +117,23 @@ class Search:
             passages.append(passage)
         return passages
 
-    async def _texts(self, groups: Sequence[Sequence[Record]]) -> dict[tuple[str, int], str]:
-        """The text of each group, from its first passage's start to its last one's end, with what is between."""
-        if not groups:
-            return {}
-        starts = [(group[0]["document_id"], group[0]["span_start"], group[-1]["span_end"]) for group in groups]
-        async with self._store.transaction(current_tenant()) as tx:
-            rows = await tx.fetch(SQL.get_texts, *map(list, zip(*starts, strict=True)))
-        ends = {(document, start): end for document, start, end in starts}
-        # A document may have been replaced since; then its text is of another length there.
-        return {
-            (row["document_id"], row["span_start"]): row["text"]
-            for row in rows
-            if len(row["text"]) == ends[row["document_id"], row["span_start"]] - row["span_start"]
-        }
-
-    async def _asked(self, query: str, limit: int, documents: list[str] | None) -> Asked:
+    async def _asked(self, lookups: Lookups, query: str, limit: int, documents: list[str] | None) -> Asked:
         """What either search has found."""
         count = max(limit, _CANDIDATES)
         async with asyncio.TaskGroup() as group:
-            lexical = group.create_task(self._lexical(query, documents, count))
             embedding = group.create_task(self._embedded(query))
+            ids = [row["passage_id"] for row in await lookups.fetch(SQL.find_lexical, query, documents, count)]
+            await asyncio.wait([embedding], timeout=_HELD_S)
+            if not embedding.done():
+                await lookups.pause()
             # Awaited within: see uploads.
-            ids, (vector, model) = await lexical, await embedding
+            vector, model = await embedding
         asked = Asked(query, None if documents is None else frozenset(documents), vector, model, {})
-        async with self._store.transaction(current_tenant(), SETTINGS) as tx:
-            if vector is not None and documents:
-                rows = await tx.fetch(SQL.find_nearest_within, vector, model, count, documents)
-                ids += [row["passage_id"] for row in rows]
-            await asked.get(tx, ids, count if vector is not None and not documents else 0)
+        if vector is not None and documents:
+            rows = await lookups.fetch(SQL.find_nearest_within, vector, model, count, documents)
+            ids += [row["passage_id"] for row in rows]
+        await asked.get(lookups, ids, count if vector is not None and not documents else 0)
         return asked
-
-    async def _linked(self, asked: Asked, weights: Mapping[int, float]) -> list[Link]:
-        """Where these passages lead; what is there is among the rows then."""
-        if not weights:
-            return []
-        async with self._store.transaction(current_tenant(), SETTINGS) as tx:
-            said = f" {normalize(asked.query.rstrip('?'))} "
-            rows = await tx.fetch(SQL.find_linked, list(weights), said, list(_LEADING_NOWHERE), _MAX_LINKS)
-            await asked.get(tx, [row["passage_id"] for row in rows])
-        return [Link(*row.values()) for row in rows if row["passage_id"] in asked.rows]
-
-    async def _lexical(self, query: str, documents: list[str] | None, limit: int) -> list[int]:
-        async with self._store.transaction(current_tenant(), SETTINGS) as tx:
-            rows = await tx.fetch(SQL.find_lexical, query, documents, limit)
-        return [row["passage_id"] for row in rows]
 
     async def _embedded(self, query: str) -> tuple[list[float] | None, str]:
         """The query's vector and the model that made it; no vector where it does not answer."""
@@ -181,6 +160,31 @@ class Search:
         return dict(zip(ids, response.scores, strict=True))
 
 
+async def _linked(lookups: Lookups, asked: Asked, weights: Mapping[int, float]) -> list[Link]:
+    """Where these passages lead; what is there is among the rows then."""
+    if not weights:
+        return []
+    said = f" {normalize(asked.query.rstrip('?'))} "
+    rows = await lookups.fetch(SQL.find_linked, list(weights), said, list(_LEADING_NOWHERE), _MAX_LINKS)
+    await asked.get(lookups, [row["passage_id"] for row in rows])
+    return [Link(*row.values()) for row in rows if row["passage_id"] in asked.rows]
+
+
+async def _texts(lookups: Lookups, groups: Sequence[Sequence[Record]]) -> dict[tuple[str, int], str]:
+    """The text of each group, from its first passage's start to its last one's end, with what is between."""
+    if not groups:
+        return {}
+    starts = [(group[0]["document_id"], group[0]["span_start"], group[-1]["span_end"]) for group in groups]
+    rows = await lookups.fetch(SQL.get_texts, *map(list, zip(*starts, strict=True)))
+    ends = {(document, start): end for document, start, end in starts}
+    # A document may have been replaced since; then its text is of another length there.
+    return {
+        (row["document_id"], row["span_start"]): row["text"]
+        for row in rows
+        if len(row["text"]) == ends[row["document_id"], row["span_start"]] - row["span_start"]
+    }
+
+
 def _reads(rerank: Rerank.ValueType, fused: Sequence[tuple[Candidate, float]]) -> int:
     match rerank:
         case SearchPassagesRequest.RERANK_NEVER:
@@ -195,9 +199,9 @@ def _points(candidate: Candidate, fused: float, logits: Mapping[int, float]) -> 
     return reranked(fused, logits.get(candidate.passage_id)) if logits else fused
 
 
-def _ranked(candidates: Sequence[Candidate], points: Mapping[int, float]) -> list[int]:
+def _ranked(candidates: Sequence[Candidate], points: Mapping[int, float], count: int = SPREAD_RANKS) -> list[int]:
     by_points = sorted(candidates, key=lambda one: (-points[one.passage_id], one.passage_id))
-    order = spread(by_points, [points[one.passage_id] for one in by_points])
+    order = spread(by_points, [points[one.passage_id] for one in by_points], count)
     return [by_points[position].passage_id for position in order]
 
 

@@ -20,7 +20,7 @@ from answermesh.v1.document_service_pb2_grpc import add_DocumentServiceServicer_
 from answermesh.v1.graph_service_pb2_grpc import add_GraphServiceServicer_to_server
 from answermesh.v1.model_service_pb2_grpc import ModelServiceStub
 
-# Two for each search that runs, one for an import.
+# One for each search that runs, and one for an import.
 POOL_SIZE = 6
 
 
