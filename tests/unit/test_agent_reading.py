@@ -47,9 +47,9 @@ def test_the_sentence_that_holds_the_piece_is_lifted_above_its_neighbours() -> N
     scored = [Scored(first, 1.0), Scored(second, 2.0)]
     start = TOWER.index("Gustave")
     found = lifted(scored, {(0, text.name): Reading(8.0, start, start + 14)})
-    assert found[0].logit > found[1].logit == 2.0
+    assert found[0].worth > found[1].worth == 2.0
     nothing = lifted(scored, {(0, text.name): Reading(-8.0, start, start + 14)})
-    assert [one.logit for one in nothing] == [1.0, 2.0]
+    assert [one.worth for one in nothing] == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(("logit", "confidence", "told"), [(12.0, 0.95, True), (12.0, 0.1, False), (-12.0, 0.5, False)])

@@ -106,7 +106,7 @@ class Synthesis:
         questions = subquestions(run.question) or [run.question]
         scored = await self._score(questions, gathering)
         readings = await self._read(questions, scored)
-        ranked = sorted(lifted(scored, readings), key=lambda one: -one.logit)
+        ranked = sorted(lifted(scored, readings), key=lambda one: -one.worth)
         confidence = await self._confidence(questions, ranked[0], readings) if ranked else 0.0
         sources = gathering.sources
         places = {(source.passage.name, source.index): source for source in sources.sentences()}
@@ -129,7 +129,7 @@ class Synthesis:
         asked, *said = await self._scorer.vectors([question, source.text, in_context(source)])
         alike = max(cosine(asked, one) for one in said)
         reading = readings[best.part, source.passage.name]
-        return probability(signs(question, source.text, best.logit, reading.logit, alike))
+        return probability(signs(question, source.text, best.worth, reading.logit, alike))
 
     async def _read(self, questions: Sequence[str], scored: Sequence[Scored]) -> Readings:
         """Read the passages of the best sentences for the piece that answers."""

@@ -48,6 +48,13 @@ class Scored:
     logit: float
     # That part: 0 for the question as a whole.
     part: int = 0
+    # What the reader adds, where the sentence holds the piece that it chose.
+    lift: float = 0.0
+
+    @property
+    def worth(self) -> float:
+        """By which sentences are ranked."""
+        return self.logit + self.lift
 
 
 def quotable(source: Source) -> bool:
@@ -130,15 +137,16 @@ def choose(question: str, scored: Sequence[Scored], neighbors: Mapping[tuple[str
     `neighbors` finds a sentence by its passage's name and its index there.
     """
     asked = content_stems(question)
-    ranked = sorted(scored, key=lambda one: -one.logit)
+    ranked = sorted(scored, key=lambda one: -one.worth)
     if not ranked:
         return []
+    highest = max(one.logit for one in ranked)
     floor = min(ANSWERING_LOGIT, ranked[0].logit)
     chosen: list[Source] = []
     # Each part of a compound question is answered first, then the best of the rest follow.
     firsts = {one.part: one for one in reversed(ranked)}
-    for one in [*sorted(firsts.values(), key=lambda one: -one.logit), *ranked]:
-        near_best = one.logit >= ranked[0].logit - NEAR_BEST or one is firsts[one.part]
+    for one in [*sorted(firsts.values(), key=lambda one: -one.worth), *ranked]:
+        near_best = one.logit >= highest - NEAR_BEST or one is firsts[one.part]
         if one.logit < floor or not near_best or _said(one.source, chosen):
             continue
         if chosen and one is not firsts[one.part] and _alike_only(asked, one.source, chosen):

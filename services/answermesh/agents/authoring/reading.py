@@ -45,7 +45,7 @@ def lifted(scored: Sequence[Scored], readings: Readings) -> list[Scored]:
         holds = reading is not None and one.source.start <= reading.start < one.source.end
         return LIFT * min(max(reading.logit, 0.0), MOST) if reading is not None and holds else 0.0
 
-    return [replace(one, logit=one.logit + lift(one)) for one in scored]
+    return [replace(one, lift=lift(one)) for one in scored]
 
 
 def short_answer(best: Source, reading: Reading | None, confidence: float) -> ShortAnswer | None:
