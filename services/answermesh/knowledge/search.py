@@ -13,6 +13,7 @@ from answermesh.errors import Failure
 from answermesh.knowledge.asked import SQL, Asked, Lookups
 from answermesh.knowledge.embedder import Embedder
 from answermesh.knowledge.entities import normalize
+from answermesh.knowledge.excerpts import excerpt
 from answermesh.knowledge.fusion import (
     MAX_RERANKED,
     SEEDS,
@@ -150,7 +151,7 @@ class Search:
         if not ids:
             return {}
         rows = [asked.rows[one] for one in ids]
-        texts = [indexed_text(row["title"], row["headings"] or [], row["text"]) for row in rows]
+        texts = [indexed_text(row["title"], row["headings"] or [], excerpt(asked.query, row["text"])) for row in rows]
         try:
             async with fail_after(_MODELS_TIMEOUT_S):
                 response = await self._models.Score(ScoreRequest(query=asked.query, texts=texts))
