@@ -85,13 +85,16 @@ class WordScorer:
         return [16.0 * coverage(wanted, content_stems(text)) - 8.0 for text in texts]
 
     async def vectors(self, texts: Sequence[str]) -> list[Sequence[float]]:
-        """Counts of words, of length 1: the more words two texts share, the nearer they are."""
+        """Counts of words, of length 1: the more words two texts share, the nearer they are.
+
+        As with a real embedder, texts without any are not far apart.
+        """
         known = sorted({stem for text in texts for stem in content_stems(text)})
         found: list[Sequence[float]] = []
         for text in texts:
             stems = content_stems(text)
-            length = math.sqrt(len(stems)) or 1.0
-            found.append([float(stem in stems) / length for stem in known])
+            length = math.sqrt(2 * len(stems)) or 1.0
+            found.append([math.sqrt(0.5), *(float(stem in stems) / length for stem in known)])
         return found
 
     async def read(self, question: str, texts: Sequence[str]) -> list[Reading]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from answermesh.agents.checking.traits import Traits, negative, omissions, traits
+from answermesh.agents.checking.traits import Traits, traits
 from answermesh.agents.checking.vetoes import veto
 from answermesh.agents.checking.weighing import Odds, weights
 from answermesh.agents.language.comparison import Relation, compare
@@ -182,21 +182,19 @@ async def nearest(claim: str, read: Sequence[Source], scorer: Scorer) -> Nearest
     if len(read) > 1:
         texts.append(" ".join(texts[:2]))
         pieces.append((read[0], read[1]))
-    omitted = omissions(claim)
+    together = " ".join(source.text for source in sorted(read, key=lambda one: (one.passage.name, one.start)))
     async with asyncio.TaskGroup() as group:
         scoring = group.create_task(scorer.score(claim, texts))
-        embedding = group.create_task(scorer.vectors([claim, negative(claim), *omitted, *texts]))
-    logits, (mine, negated, *rest) = scoring.result(), embedding.result()
+        embedding = group.create_task(scorer.vectors([claim, *texts]))
+        reading = group.create_task(scorer.read(claim, [together]))
+    logits, (mine, *vectors), [whole] = scoring.result(), embedding.result(), reading.result()
     order = sorted(range(len(texts)), key=lambda n: -logits[n])
-    vectors = [rest[len(omitted) + n] for n in order]
-    base = cosine(mine, vectors[0])
     found = traits(
         claim,
         [texts[n] for n in order],
         [logits[n] for n in order],
-        [cosine(mine, vector) for vector in vectors],
-        [cosine(vector, vectors[0]) - base for vector in rest[: len(omitted)]],
-        cosine(negated, vectors[0]) - base,
+        [cosine(mine, vectors[n]) for n in order],
+        whole.logit,
     )
     ranked = dict.fromkeys(source for n in order for source in pieces[n])
     return Nearest(tuple(ranked), pieces[order[0]], found)

@@ -9,10 +9,8 @@ from answermesh.agents.checking.vetoes import other_name, other_number
 from answermesh.agents.language.comparison import Comparison, Relation, compare, has_opposite
 from answermesh.agents.language.facts import Part, Role, parts
 from answermesh.agents.language.naming import Name, names
-from answermesh.agents.language.words import STOP_WORDS, content_stems, coverage, words
+from answermesh.agents.language.words import content_stems, coverage, words
 
-# Words of a claim that are left out one at a time, the longest ones: each costs an embedding of the whole claim.
-MAX_OMITTED = 12
 # Counts above these say no more.
 _MANY = 3
 _MANY_WORDS = 6
@@ -31,12 +29,8 @@ class Traits:
     # Cosine of claim and nearest sentence, and the highest of all.
     cosine: float
     cosine_best: float
-    # Change of the cosine when a word is left out of the claim: where it rises, the source does not say that word.
-    omission_highest: float
-    omission_mean: float
-    omission_lowest: float
-    # Change of the cosine when the claim is put into the negative.
-    negated: float
+    # Logit of the reader, asked the claim of all sentences as one text.
+    reading: float
     # Share of the claim's content words that the nearest sentence has, that the best has, that the nearest three have.
     covered: float
     covered_best: float
@@ -108,30 +102,16 @@ class _Beside:
         return self.comparison.relation is relation
 
 
-def omissions(claim: str) -> list[str]:
-    """The claim with one content word left out, each in turn."""
-    content = [word for word in words(claim) if word.text not in STOP_WORDS]
-    longest = sorted(content, key=lambda word: word.start - word.end)[:MAX_OMITTED]
-    kept = sorted(longest, key=lambda word: word.start)
-    return [" ".join((claim[: word.start] + claim[word.end :]).split()) or claim for word in kept]
-
-
-def negative(claim: str) -> str:
-    """The claim put into the negative."""
-    return f"It is not true that {claim}"
-
-
 def traits(
     claim: str,
     sources: Sequence[str],
     logits: Sequence[float],
     cosines: Sequence[float],
-    changes: Sequence[float],
-    negated: float,
+    reading: float,
 ) -> Traits:
     """The traits of a claim beside sentences, the nearest first; `logits` and `cosines` are theirs.
 
-    `changes` of the cosine to the nearest are by `omissions`, `negated` is that by `negative`.
+    `reading` is the reader's logit of all as one text.
     """
     claim_parts, named, stems = parts(claim), names(claim), content_stems(claim)
     beside = [_Beside(claim_parts, named, claim, source) for source in sources]
@@ -142,10 +122,7 @@ def traits(
         logit_next=sum(logits[1:3]) / len(logits[1:3]) if len(logits) > 1 else -11.0,
         cosine=cosines[0],
         cosine_best=max(cosines),
-        omission_highest=max(changes, default=0.0),
-        omission_mean=sum(changes) / len(changes) if changes else 0.0,
-        omission_lowest=min(changes, default=0.0),
-        negated=negated,
+        reading=reading,
         covered=coverage(stems, nearest.stems),
         covered_best=max(coverage(stems, one.stems) for one in beside),
         covered_together=coverage(stems, frozenset().union(*(one.stems for one in beside[:3]))),
