@@ -16,6 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]  # it has no stubs
@@ -87,7 +88,11 @@ class Scorer:
     model = "ms-marco-MiniLM-L-12-v2"
 
     def __init__(self, weights: Path, tokenizer: Path) -> None:
-        self._session = open_session(with_output(weights.read_bytes(), _STATES))
+        # By way of a file: of a model that it is given as bytes, the library keeps the bytes.
+        with NamedTemporaryFile(suffix=".onnx") as enlarged:
+            enlarged.write(with_output(weights.read_bytes(), _STATES))
+            enlarged.flush()
+            self._session = open_session(Path(enlarged.name))
         self._pairs = Tokenizer.from_file(str(tokenizer))
         self._pairs.enable_truncation(WINDOW_TOKENS, strategy="only_second")
         self._queries = Tokenizer.from_file(str(tokenizer))
@@ -124,8 +129,8 @@ def _feed(row: Row) -> dict[str, NDArray[np.int64]]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": type_ids}
 
 
-def open_session(weights: Path | bytes) -> ort.InferenceSession:
-    """A session of a model, from its file or its content."""
+def open_session(weights: Path) -> ort.InferenceSession:
+    """A session of a model; several threads may run it at once."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -134,8 +139,7 @@ def open_session(weights: Path | bytes) -> ort.InferenceSession:
     # peak. A pattern for each shape would take more, for shapes that hardly come again.
     options.enable_cpu_mem_arena = True
     options.enable_mem_pattern = False
-    model = weights if isinstance(weights, bytes) else str(weights)
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
 
 
 def with_output(model: bytes, name: str) -> bytes:

@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         with as_file(files("answermesh.models") / "weights" / "reader-int8.onnx") as weights:
-            self._session = open_session(weights.read_bytes())
+            self._session = open_session(weights)
 
     def run(self, row: Row) -> NDArray[np.float32]:
         """The logit of the best piece, and its first and last token [3]. Several threads may run at once."""
