@@ -5,9 +5,9 @@ result would depend a little on its company: measured over technical prose, up t
 0.8 (mean 0.15) for scores, which would let a verdict or an order of passages differ from a run to the next with what
 other callers happen to ask. So each text and each pair runs alone: the same question gets the same answer.
 
-A run takes one thread, and as many go on at once as there are processors. Beside other work on two of them, pairs of 150
-tokens took .59 of the time so that runs of two threads take one after the other, for the same processor time; and texts
-in one run take as much of that by the token as alone (0.22 ms, at 1 to 1024 tokens in a run).
+A run takes one thread, and as many go on at once as there are processors. Beside other work on two of them, pairs of
+150 tokens took .59 of the time so that runs of two threads take one after the other, for the same processor time; and
+texts in one run take as much of that by the token as alone (0.22 ms, at 1 to 1024 tokens in a run).
 """
 
 from __future__ import annotations
