@@ -11,6 +11,7 @@ import pytest
 
 from answermesh.agents.claim_service import ClaimService
 from answermesh.errors import Reason
+from answermesh.llm import LanguageModels
 from answermesh.rpc.channel import open_channel
 from answermesh.rpc.status import failure_from
 from answermesh.v1 import claim_service_pb2 as pb
@@ -19,14 +20,18 @@ from answermesh.v1.document_service_pb2 import SearchPassagesRequest, SearchPass
 from answermesh.v1.document_service_pb2_grpc import DocumentServiceStub
 from answermesh.v1.finding_pb2 import Verdict
 from tests.fake_run import WordScorer, passage
+from tests.scripted_llm import SayJson
 from tests.wire.servers import documents, serving
+from tests.wire.test_agent_llm import scripted
 
 BRIDGE = "The bridge was opened in 1932. It carries eight lanes of traffic."
 TOWER = "The tower is tall. It was opened in 1981 by the mayor."
 
 
 @asynccontextmanager
-async def claims(asked: list[SearchPassagesRequest] | None = None) -> AsyncIterator[Any]:
+async def claims(
+    asked: list[SearchPassagesRequest] | None = None, llm: LanguageModels | None = None
+) -> AsyncIterator[Any]:
     """A stub of a ClaimService over documents that hold the bridge."""
 
     async def search(request: SearchPassagesRequest, context: Any) -> SearchPassagesResponse:
@@ -35,7 +40,7 @@ async def claims(asked: list[SearchPassagesRequest] | None = None) -> AsyncItera
         return SearchPassagesResponse(passages=[passage(BRIDGE, start=100)])
 
     async with serving(documents(SearchPassages=search)) as (_, knowledge), open_channel(knowledge) as searching:
-        service = ClaimService(WordScorer(), DocumentServiceStub(searching), None)
+        service = ClaimService(WordScorer(), DocumentServiceStub(searching), llm)
         async with serving((add_ClaimServiceServicer_to_server, service)) as (_, address), open_channel(address) as to:
             yield ClaimServiceStub(to)
 
@@ -59,6 +64,26 @@ async def test_each_claim_gets_a_verdict_and_the_span_of_the_text_that_settles_i
     assert unsettled.verdict.value == Verdict.VALUE_NOT_ENOUGH_EVIDENCE
     assert [one.claim for one in response.verdicts] == list(request.claims)
     assert [one.verdict.sentence_index for one in response.verdicts] == [0, 1, 2]
+
+
+async def test_what_a_language_model_was_asked_for_claims_is_told_with_the_verdicts() -> None:
+    said = {"verdicts": [{"sentence": 1, "verdict": "SUPPORTED", "source": 1, "reason": "so it says"}]}
+    request = pb.VerifyClaimsRequest(claims=["Traffic crosses the bridge in eight lanes."], evidence=[BRIDGE])
+    async with scripted(SayJson(said)) as (_, llm), claims(llm=llm) as stub:
+        response = await stub.VerifyClaims(request)
+
+    [judged], [call] = response.verdicts, response.usage
+    assert judged.verdict.method == call.model == "scripted-model"
+    assert call.input_tokens > 0
+    assert not (await _verified(BRIDGE)).usage
+
+
+async def _verified(claim: str) -> pb.VerifyClaimsResponse:
+    async with claims() as stub:
+        response: pb.VerifyClaimsResponse = await stub.VerifyClaims(
+            pb.VerifyClaimsRequest(claims=[claim], evidence=[BRIDGE])
+        )
+        return response
 
 
 async def test_without_texts_the_documents_are_searched_and_named() -> None:

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from answermesh.v1 import finding_pb2 as answermesh_dot_v1_dot_finding__pb2
+from answermesh.v1 import query_pb2 as answermesh_dot_v1_dot_query__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/claim_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"n\n\x13VerifyClaimsRequest\x12\x14\n\x06\x63laims\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08\x65vidence\x18\x02 \x03(\t\x12/\n\tdocuments\x18\x03 \x03(\tB\x1c\xfa\x41\x19\n\x17\x61nswermesh.dev/Document\"E\n\x14VerifyClaimsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.answermesh.v1.ClaimVerdict\"v\n\x0c\x43laimVerdict\x12\r\n\x05\x63laim\x18\x01 \x01(\t\x12\'\n\x07verdict\x18\x02 \x01(\x0b\x32\x16.answermesh.v1.Verdict\x12\x1b\n\x0e\x65vidence_index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_evidence_index2\x88\x01\n\x0c\x43laimService\x12x\n\x0cVerifyClaims\x12\".answermesh.v1.VerifyClaimsRequest\x1a#.answermesh.v1.VerifyClaimsResponse\"\x1f\x90\x02\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/claims:verify:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!answermesh/v1/claim_service.proto\x12\ranswermesh.v1\x1a\x1b\x61nswermesh/v1/finding.proto\x1a\x19\x61nswermesh/v1/query.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"n\n\x13VerifyClaimsRequest\x12\x14\n\x06\x63laims\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x08\x65vidence\x18\x02 \x03(\t\x12/\n\tdocuments\x18\x03 \x03(\tB\x1c\xfa\x41\x19\n\x17\x61nswermesh.dev/Document\"p\n\x14VerifyClaimsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.answermesh.v1.ClaimVerdict\x12)\n\x05usage\x18\x02 \x03(\x0b\x32\x1a.answermesh.v1.UsageRecord\"v\n\x0c\x43laimVerdict\x12\r\n\x05\x63laim\x18\x01 \x01(\t\x12\'\n\x07verdict\x18\x02 \x01(\x0b\x32\x16.answermesh.v1.Verdict\x12\x1b\n\x0e\x65vidence_index\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_evidence_index2\x88\x01\n\x0c\x43laimService\x12x\n\x0cVerifyClaims\x12\".answermesh.v1.VerifyClaimsRequest\x1a#.answermesh.v1.VerifyClaimsResponse\"\x1f\x90\x02\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/claims:verify:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,12 +42,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYCLAIMSREQUEST'].fields_by_name['documents']._serialized_options = b'\372A\031\n\027answermesh.dev/Document'
   _globals['_CLAIMSERVICE'].methods_by_name['VerifyClaims']._loaded_options = None
   _globals['_CLAIMSERVICE'].methods_by_name['VerifyClaims']._serialized_options = b'\220\002\001\202\323\344\223\002\026\"\021/v1/claims:verify:\001*'
-  _globals['_VERIFYCLAIMSREQUEST']._serialized_start=171
-  _globals['_VERIFYCLAIMSREQUEST']._serialized_end=281
-  _globals['_VERIFYCLAIMSRESPONSE']._serialized_start=283
-  _globals['_VERIFYCLAIMSRESPONSE']._serialized_end=352
-  _globals['_CLAIMVERDICT']._serialized_start=354
-  _globals['_CLAIMVERDICT']._serialized_end=472
-  _globals['_CLAIMSERVICE']._serialized_start=475
-  _globals['_CLAIMSERVICE']._serialized_end=611
+  _globals['_VERIFYCLAIMSREQUEST']._serialized_start=198
+  _globals['_VERIFYCLAIMSREQUEST']._serialized_end=308
+  _globals['_VERIFYCLAIMSRESPONSE']._serialized_start=310
+  _globals['_VERIFYCLAIMSRESPONSE']._serialized_end=422
+  _globals['_CLAIMVERDICT']._serialized_start=424
+  _globals['_CLAIMVERDICT']._serialized_end=542
+  _globals['_CLAIMSERVICE']._serialized_start=545
+  _globals['_CLAIMSERVICE']._serialized_end=681
 # @@protoc_insertion_point(module_scope)

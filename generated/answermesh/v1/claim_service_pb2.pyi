@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from answermesh.v1 import finding_pb2 as _finding_pb2
+from answermesh.v1 import query_pb2 as _query_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -66,18 +67,24 @@ class VerifyClaimsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICTS_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimVerdict]:
         """One for each claim, in the order of the claims."""
+
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.UsageRecord]:
+        """Calls of language models that were made for it. A check belongs to no query, so GetUsage does not count them."""
 
     def __init__(
         self,
         *,
         verdicts: _abc.Iterable[Global___ClaimVerdict] | None = ...,
+        usage: _abc.Iterable[_query_pb2.UsageRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

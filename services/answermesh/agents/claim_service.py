@@ -71,9 +71,10 @@ class ClaimService(ClaimServiceServicer):
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(embedded(index, claim)) for index, claim in enumerate(request.claims)]
         checks = [task.result() for task in tasks]
+        ledger = Ledger()
         if self._llm is not None:
-            await _judge(self._llm, checks)
-        return VerifyClaimsResponse(verdicts=map(_told, checks))
+            await _judge(self._llm, ledger, checks)
+        return VerifyClaimsResponse(verdicts=map(_told, checks), usage=ledger.take())
 
     async def _found(self, claim: str, documents: Sequence[str]) -> Sources:
         """What the documents say of a claim."""
@@ -136,9 +137,9 @@ def _given(texts: Sequence[str]) -> Sources:
     return sources
 
 
-async def _judge(llm: LanguageModels, checks: Sequence[Check]) -> None:
+async def _judge(llm: LanguageModels, ledger: Ledger, checks: Sequence[Check]) -> None:
     """Let a language model judge what no source states outright, several claims in one call."""
-    judge = Judge(llm, Ledger())  # a claim belongs to no query, so nobody asks for this ledger
+    judge = Judge(llm, ledger)
     async with asyncio.TaskGroup() as group:
         for one in checks:
             if not (one.plain and one.verdict.value == Verdict.VALUE_SUPPORTED):

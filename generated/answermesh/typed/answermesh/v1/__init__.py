@@ -1511,6 +1511,11 @@ class VerifyClaimsResponse(betterproto.Message):
     verdicts: "list[ClaimVerdict]" = betterproto.message_field(1)
     """One for each claim, in the order of the claims."""
 
+    usage: "list[UsageRecord]" = betterproto.message_field(2)
+    """
+    Calls of language models that were made for it. A check belongs to no query, so GetUsage does not count them.
+    """
+
 
 @dataclass(eq=False, repr=False)
 class ClaimVerdict(betterproto.Message):
