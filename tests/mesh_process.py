@@ -33,7 +33,7 @@ class Mesh:
 def pids_of(supervisor: int) -> dict[str, int]:
     """Processes of a mesh by service; Postgres is "postgres", the second of a kind "KIND-2"."""
     found: dict[str, int] = {}
-    for pid in sorted(_children(supervisor)):
+    for pid in sorted(children_of(supervisor)):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
         if "serve" in words:
             kind = words[words.index("serve") + 1]
@@ -94,7 +94,7 @@ async def until_there(ready: Path, process: asyncio.subprocess.Process, log: Pat
             await asyncio.sleep(0.05)
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]

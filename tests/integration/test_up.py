@@ -20,7 +20,7 @@ from answermesh.client.members import chosen
 from answermesh.config import AGENTS
 from answermesh.errors import Failure
 from answermesh.typed.answermesh import v1
-from tests.mesh_process import pids_of
+from tests.mesh_process import children_of, pids_of
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -169,3 +169,35 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+EVALUATION = """
+import asyncio, os, sys
+from pathlib import Path
+from answermesh.evaluation.meshes import running
+
+async def main():
+    async with running(Path(sys.argv[1]), (), None) as address:
+        print(address, flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_the_mesh_of_an_evaluation_ends_with_it_however_that_ends(tmp_path: Path) -> None:
+    evaluation = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", EVALUATION, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert evaluation.stdout is not None
+    async with asyncio.timeout(_READY_WAIT_S):
+        address = (await evaluation.stdout.readline()).decode().strip()
+    [mesh] = children_of(evaluation.pid)
+    assert address
+    assert _runs(mesh)
+
+    evaluation.kill()
+    await evaluation.wait()
+    async with asyncio.timeout(_STOP_WAIT_S):
+        while _runs(mesh):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.1)

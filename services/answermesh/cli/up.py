@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file of settings.")
 @click.option("--local-llm", is_flag=True, help="Run a small language model beside the mesh (extra local-llm).")
 @click.option("--gguf", type=click.Path(path_type=Path, dir_okay=False), help="Run this GGUF model instead.")
+@click.option("--with-parent", type=int, hidden=True)
 def up(
     data: Path | None,
     http: str,
@@ -57,6 +58,7 @@ def up(
     config: Path | None,
     local_llm: bool,
     gguf: Path | None,
+    with_parent: int | None,
 ) -> None:
     """Run a whole mesh on this machine, until Ctrl-C.
 
@@ -75,9 +77,12 @@ def up(
 
     from answermesh.cli.up_listener import Console
     from answermesh.serve.local_llm import model_of
+    from answermesh.serve.stopping import die_with_parent
     from answermesh.serve.up import up as run_up
 
     try:
+        if with_parent is not None:
+            die_with_parent(with_parent)
         plan = replace(
             plan_of(data, http, grpc, ready_file, config, orchestrators), replicas=dict(map(_replicas, replicas))
         )

@@ -57,7 +57,7 @@ class Meshes:
             return
         folder = self.folder / corpus.key
         folder.mkdir(parents=True, exist_ok=True)
-        async with _running(folder, self.options, self.config) as address, Client(address, timeout_s=_CALL_S) as mesh:
+        async with running(folder, self.options, self.config) as address, Client(address, timeout_s=_CALL_S) as mesh:
             await _fill(mesh, corpus, progress)
             yield mesh
 
@@ -79,7 +79,7 @@ async def _fill(mesh: Client, corpus: Corpus, progress: Progress) -> None:
 
 
 @asynccontextmanager
-async def _running(folder: Path, options: tuple[str, ...], config: Path | None) -> AsyncIterator[str]:
+async def running(folder: Path, options: tuple[str, ...], config: Path | None) -> AsyncIterator[str]:
     """The address of a mesh on a folder, which ends with the block."""
     environ = {key: value for key, value in os.environ.items() if key != "ANSWERMESH_CONFIG"}
     with tempfile.TemporaryDirectory(prefix="answermesh-eval-") as scratch:
@@ -90,6 +90,8 @@ async def _running(folder: Path, options: tuple[str, ...], config: Path | None) 
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "answermesh.cli.main", "up", "--data", folder / "mesh"),
                 *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--ready-file", ready),
+                # However an evaluation ends, its mesh does not stay behind.
+                *("--with-parent", str(os.getpid())),
                 *(("--config", config) if config else ()),
                 *options,
                 env=environ,
