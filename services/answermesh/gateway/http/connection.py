@@ -1,13 +1,11 @@
 """One HTTP/1.1 connection: its requests are answered one after the other.
 
-A request that needs no task gets none (see `quick`); another's is cancelled when the client hangs up. Each wait for the
-client ends at an instant that the server's sweep looks at once in a while, so that no timer is set per request.
+A request that needs no task gets none (see `quick`); another's is cancelled when the client hangs up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 import struct
 from collections import deque
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 from answermesh.gateway.http.http1 import Http1Exchange
 from answermesh.gateway.http.incoming import Incoming
 from answermesh.gateway.http.malformed import head_too_large, too_slow
+from answermesh.gateway.http.waits import NEVER, Overdue, Waits
 from answermesh.gateway.status import CallError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ _AHEAD_BYTES = 256 << 10
 _AHEAD_REQUESTS = 16
 # How long a client may go on sending after it was told that the connection ends.
 _LINGER_S = 2.0
-_NEVER = math.inf
 # For a client that comes when there are as many as may be.
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -49,13 +47,7 @@ class Connection(asyncio.Protocol):
         self._loop = server.loop
         self._incoming = Incoming(self)
         self._waiting: deque[Http1Exchange] = deque()
-        # Set while the task waits: for more of a body, for room to write.
-        self._body_waiter: asyncio.Future[None] | None = None
-        self._room_waiter: asyncio.Future[None] | None = None
-        # Instants of the loop's clock at which these waits end.
-        self._request_until_s = _NEVER
-        self._body_until_s = _NEVER
-        self._room_until_s = _NEVER
+        self._waits = Waits(server.loop)
         self._reading_paused = False
         # The client hung up, or we cut it off: whoever answers has been cancelled.
         self._ended = False
@@ -74,7 +66,7 @@ class Connection(asyncio.Protocol):
             transport.close()
             return
         self.server.connections.add(self)
-        self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
+        self._waits.request(self.server.options.keep_alive_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -101,7 +93,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has caught up."""
         self.write_paused = False
-        _wake(self._room_waiter)
+        self._waits.room_came()
         self._advance()
 
     # ------------------------------------------------------------ what comes in
@@ -110,25 +102,22 @@ class Connection(asyncio.Protocol):
         if exchange.refusal is not None:
             self.deaf = True
         self._waiting.append(exchange)
-        self._request_until_s = _NEVER
+        self._waits.request_until_s = NEVER
 
     def on_body(self, exchange: Http1Exchange) -> None:
         """A part of its body has come."""
-        if self._body_waiter is not None:
-            _wake(self._body_waiter)
-        elif exchange.untaken_bytes > _AHEAD_BYTES:
+        if not self._waits.body_came() and exchange.untaken_bytes > _AHEAD_BYTES:
             self._pause_reading()
 
     def on_body_end(self) -> None:
         """All of its body has come."""
-        if self._body_waiter is not None:
-            _wake(self._body_waiter)
+        self._waits.body_came()
 
     def _check_head(self, size: int) -> None:
         """A head that is not whole yet: it must not grow, nor take, for ever."""
         incoming = self._incoming
         if not incoming.head_bytes:
-            self._request_until_s = self._loop.time() + self.server.options.head_timeout_s
+            self._waits.request(self.server.options.head_timeout_s)
         incoming.head_bytes += size
         limit = self.server.options.max_url_bytes + self.server.options.max_header_bytes
         if incoming.head_bytes > limit:
@@ -140,12 +129,12 @@ class Connection(asyncio.Protocol):
         arriving = self._incoming.arriving
         if arriving is not None and not arriving.whole:
             arriving.broken = error
-            _wake(self._body_waiter)
+            self._waits.body_came()
             return
         exchange = Http1Exchange(self, "GET", "", "", [], is_1_1=True)
         exchange.refusal = error
         self._incoming.in_head = False
-        self._request_until_s = _NEVER
+        self._waits.request_until_s = NEVER
         self._waiting.append(exchange)
         self._advance()
 
@@ -154,26 +143,13 @@ class Connection(asyncio.Protocol):
         """Returns when there is more of the body, or its end. Raises CallError, if there will be none."""
         if not exchange.received and not exchange.whole and exchange.broken is None:
             # A client that is answered already may take its time: it streams both ways.
-            stall_s = _NEVER if exchange.started else self.server.options.stall_s
-            self._body_until_s = self._loop.time() + stall_s
-            self._body_waiter = self._loop.create_future()
-            try:
-                await self._body_waiter
-            finally:
-                self._body_waiter = None
-                self._body_until_s = _NEVER
+            await self._waits.body(NEVER if exchange.started else self.server.options.stall_s)
         if not exchange.received and exchange.broken is not None:
             raise exchange.broken
 
     async def drained(self) -> None:
         """Returns when the client has taken most of what was written."""
-        self._room_until_s = self._loop.time() + self.server.options.stall_s
-        self._room_waiter = self._loop.create_future()
-        try:
-            await self._room_waiter
-        finally:
-            self._room_waiter = None
-            self._room_until_s = _NEVER
+        await self._waits.room(self.server.options.stall_s)
 
     def resume_reading(self) -> None:
         """What was read ahead has been taken."""
@@ -187,18 +163,14 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def expire(self, now_s: float) -> None:
-        """End the waits that are over."""
-        if now_s >= self._room_until_s:
-            self.transport.abort()
-        elif now_s >= self._body_until_s and (arriving := self._incoming.arriving) is not None:
-            self._body_until_s = _NEVER
-            arriving.broken = too_slow()
-            _wake(self._body_waiter)
-        elif now_s >= self._request_until_s:
-            self._request_until_s = _NEVER
-            if self._incoming.in_head:
+        """End the wait that is over."""
+        match self._waits.overdue(now_s):
+            case Overdue.BODY if (arriving := self._incoming.arriving) is not None:
+                arriving.broken = too_slow()
+                self._waits.body_came()
+            case Overdue.REQUEST if self._incoming.in_head:
                 self._refuse(too_slow())
-            else:
+            case Overdue.ROOM | Overdue.REQUEST:
                 self.transport.abort()
 
     # ------------------------------------------------------------ answering
@@ -241,7 +213,7 @@ class Connection(asyncio.Protocol):
         elif self.server.draining:
             self._close()
         elif not self._incoming.in_head:
-            self._request_until_s = self._loop.time() + self.server.options.keep_alive_s
+            self._waits.request(self.server.options.keep_alive_s)
 
     def _close(self) -> None:
         self.deaf = True
@@ -267,7 +239,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         """Closing now would reset the connection while the client still sends, and it might lose the answer."""
         self.deaf = True
-        self._request_until_s = self._loop.time() + _LINGER_S
+        self._waits.request(_LINGER_S)
         try:
             self.transport.write_eof()
         except OSError:
@@ -307,8 +279,3 @@ class Connection(asyncio.Protocol):
                 self.task.cancel()
             elif self._call is not None:
                 self._call.cancel()
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)
