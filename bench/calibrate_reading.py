@@ -1,6 +1,6 @@
 """Fits when a question counts as answered, and how sure a short answer is; says how well that does.
 
-    python -m bench.calibrate_reading --data DIR [--write]
+    python -m bench.calibrate_reading --data DIR [--memory FILE] [--write]
 
 Of SQuAD 2.0, on the articles that the reader was not trained on (bench.reader): on the others it knows the answers.
 Figures are of each article by weights that were fitted on the other.
@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from answermesh.agents.authoring import answerable, reading
-from answermesh.agents.scoring import Reading, cosine
+from answermesh.agents.scoring import cosine
+from answermesh.agents.scoring import probability as probability_of
 from answermesh.evaluation.answers import exact_match, token_f1
+from answermesh.evaluation.sets import rows, trained_on
 from answermesh.knowledge.sentences import split
 from bench.calibrate import auc
 from bench.embedded_models import EmbeddedModels
 from bench.logistic import Array, fit_meant
-from bench.reader.examples import UNSEEN, rows
 
 WEIGHTS = Path(__file__).parents[1] / "services" / "answermesh" / "agents" / "weights"
 PENALTY = 0.01
@@ -71,13 +72,13 @@ class Read:
 
 
 async def read_all(data: Path, models: EmbeddedModels) -> list[Read]:
-    corpus = {row["id"]: row for row in rows(data / "squad2" / "corpus.jsonl.gz")}
+    corpus = {row["id"]: row for row in rows(data / "squad2", "corpus")}
     others = sorted(corpus)
     found: list[Read] = []
-    for index, query in enumerate(rows(data / "squad2" / "queries.jsonl.gz")):
+    for index, query in enumerate(rows(data / "squad2", "queries")):
         context = corpus[query["context_id"]]
         article = query["context_id"].split("#")[0]
-        if article not in UNSEEN:
+        if article in trained_on():
             continue
         found += await read_one(query, context, article, models)
         stranger = corpus[others[(index * 7) % len(others)]]
@@ -123,7 +124,7 @@ async def read(
     holding = int(np.searchsorted(starts, known.start, side="right")) - 1
     before = int(np.argmax(logits))
     lifted = np.array(logits)
-    lifted[holding] += reading.LIFT * min(max(known.logit, 0.0), reading.MOST)
+    lifted[holding] += reading.lift(known)
     best = int(np.argmax(lifted))
     asked, *vectors = await models.vectors([question, sentences[best], shown[best]])
     alike = max(cosine(asked, one) for one in vectors)
@@ -135,13 +136,9 @@ async def read(
         np.array(astuple(found), dtype=float),
         any(answer in sentences[before] for answer in answers),
         any(answer in sentences[best] for answer in answers),
-        piece_of(text, known) if best == holding else "",
+        text[known.start : known.end] if best == holding else "",
         known.logit,
     )
-
-
-def piece_of(text: str, known: Reading) -> str:
-    return text[known.start : known.end]
 
 
 def fit_answerable(found: Sequence[Read]) -> tuple[float, Array]:
@@ -169,16 +166,12 @@ def binary(x: Array, truth: Array, weight: Array, meant: Sequence[int]) -> tuple
     return float(fitted.bias[0] - fitted.bias[1] - weights @ fitted.mean), weights
 
 
-def sigmoid(x: Array | float) -> Any:
-    return 1 / (1 + np.exp(-np.asarray(x)))
-
-
 def measured(found: Sequence[Read], bias: float, weights: Array, short: tuple[float, float]) -> list[dict[str, float]]:
     """What the weights make of questions."""
     told = []
     for one in found:
-        probability = float(sigmoid(bias + weights @ one.signs))
-        right = probability * float(sigmoid(short[0] + short[1] * one.logit)) if one.piece else 0.0
+        probability = probability_of(float(bias + weights @ one.signs))
+        right = probability * probability_of(short[0] + short[1] * one.logit) if one.piece else 0.0
         exact = max((exact_match(one.piece, gold) for gold in one.answers), default=0.0)
         shared = max((token_f1(one.piece, gold) for gold in one.answers), default=0.0)
         told.append(
@@ -228,7 +221,8 @@ async def main() -> None:
     before, after = (np.mean([getattr(one, name) for one in with_answer]) for name in ("held_before", "held"))
     print(f"the best sentence holds the answer: {before:.3f} by the cross-encoder, {after:.3f} with the reader")
     crossed = []
-    for article in sorted(UNSEEN):
+    articles = sorted({one.article for one in own})
+    for article in articles:
         rest = [one for one in found if one.article != article]
         mine = [one for one in own if one.article == article]
         crossed += measured(mine, *fit_answerable(rest), fit_short(rest))
@@ -237,7 +231,7 @@ async def main() -> None:
     short = fit_short(found)
     print(f"bias {bias:.3f}", dict(zip(answerable.NAMES, weights.round(3).tolist(), strict=True)), short)
     if options.write:
-        lines = [HEADER.format(count=len(found), articles=len(UNSEEN)) + f"bias = {bias:.5f}", "", "[weights]"]
+        lines = [HEADER.format(count=len(found), articles=len(articles)) + f"bias = {bias:.5f}", "", "[weights]"]
         lines += [f"{name} = {value:.5f}" for name, value in zip(answerable.NAMES, weights, strict=True)]
         lines += ["", "[short_answer]", f"bias = {short[0]:.5f}", f"slope = {short[1]:.5f}"]
         (WEIGHTS / "answerable.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -5,8 +5,6 @@ No text of the sets is kept; what is read lies in a folder of the sets.
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 import re
 import tomllib
@@ -16,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from answermesh.evaluation.sets import rows
 from answermesh.knowledge.sentences import split
 
-# Articles of SQuAD 2.0 that the reader is not trained on.
-UNSEEN = frozenset({"Harvard_University", "1973_oil_crisis"})
 # Questions of a relation, and of one document.
 MAX_OF_RELATION = 90
 MAX_OF_DOCUMENT = 14
@@ -37,12 +34,6 @@ class Example:
     answers: Sequence[str] = field(default=())
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
 def places(text: str, answers: Sequence[str]) -> list[tuple[int, int]]:
     """Where answers stand as whole words; else where they stand in other letters' case."""
     whole = {match.span() for answer in answers for match in re.finditer(rf"(?<!\w){re.escape(answer)}(?!\w)", text)}
@@ -53,9 +44,9 @@ def places(text: str, answers: Sequence[str]) -> list[tuple[int, int]]:
 
 def squad(data: Path) -> list[Example]:
     """The questions of SQuAD 2.0, each with its own paragraph."""
-    texts = {row["id"]: row["text"] for row in rows(data / "squad2" / "corpus.jsonl.gz")}
+    texts = {row["id"]: row["text"] for row in rows(data / "squad2", "corpus")}
     found = []
-    for row in rows(data / "squad2" / "queries.jsonl.gz"):
+    for row in rows(data / "squad2", "queries"):
         answers = row["answers"] if row["answerable"] else []
         text = texts[row["context_id"]]
         article = row["context_id"].split("#")[0]
@@ -114,7 +105,7 @@ def relations(data: Path, chance: random.Random) -> list[Example]:
     table = tomllib.loads((Path(__file__).parent / "relations.toml").read_text(encoding="utf-8"))
     found: list[Example] = []
     asked: Counter[str] = Counter()
-    documents = rows(data / "redocred" / "docs.jsonl.gz")
+    documents = rows(data / "redocred", "docs")
     chance.shuffle(documents)
     for document in documents:
         found += _of_document(document, table, asked, chance)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from answermesh.agents import Run
-from answermesh.agents.authoring.answerable import probability, signs
+from answermesh.agents.authoring.answerable import answers, signs
 from answermesh.agents.authoring.extractive import (
     Scored,
     choose,
@@ -129,7 +129,7 @@ class Synthesis:
         asked, *said = await self._scorer.vectors([question, source.text, in_context(source)])
         alike = max(cosine(asked, one) for one in said)
         reading = readings[best.part, source.passage.name]
-        return probability(signs(question, source.text, best.worth, reading.logit, alike))
+        return answers(signs(question, source.text, best.worth, reading.logit, alike))
 
     async def _read(self, questions: Sequence[str], scored: Sequence[Scored]) -> Readings:
         """Read the passages of the best sentences for the piece that answers."""

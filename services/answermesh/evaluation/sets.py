@@ -69,11 +69,12 @@ def items(folder: Path, name: str) -> list[Item]:
 
 def unseen(found: Iterable[Item]) -> list[Item]:
     """Items whose answers the reader that answermesh ships has not learnt."""
-    return [item for item in found if str(item.row.get("context_id", "")).split("#")[0] not in _trained_on()]
+    return [item for item in found if str(item.row.get("context_id", "")).split("#")[0] not in trained_on()]
 
 
 @cache
-def _trained_on() -> frozenset[str]:
+def trained_on() -> frozenset[str]:
+    """Articles of SQuAD 2.0 whose questions the shipped reader has learnt."""
     text = (files("answermesh.models") / "weights" / "reader.toml").read_text(encoding="utf-8")
     return frozenset(tomllib.loads(text)["trained_on"])
 

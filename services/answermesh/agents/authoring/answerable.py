@@ -8,8 +8,8 @@ document or the corpus: a document of one sentence answers as well as a long one
 
 from __future__ import annotations
 
-import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -18,6 +18,7 @@ from answermesh.agents.language.comparison import has_opposite
 from answermesh.agents.language.facts import Role, parts
 from answermesh.agents.language.naming import names
 from answermesh.agents.language.words import words
+from answermesh.agents.scoring import probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +60,27 @@ def signs(question: str, sentence: str, logit: float, reading: float, alike: flo
     )
 
 
-def probability(found: Signs) -> float:
-    """The probability that the sentence answers, by the weights that answermesh ships."""
-    bias, by_name = _weights()
-    total = bias + sum(by_name[name] * value for name, value in zip(NAMES, astuple(found), strict=True))
-    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total))))
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What was fitted: on the signs, and on whether a piece is right where its sentence answers, by its reading."""
+
+    bias: float
+    by_sign: Mapping[str, float]
+    piece_bias: float
+    piece_slope: float
+
+
+def answers(found: Signs) -> float:
+    """The probability that the sentence answers."""
+    fitted = weights()
+    return probability(
+        fitted.bias + sum(fitted.by_sign[name] * value for name, value in zip(NAMES, astuple(found), strict=True))
+    )
 
 
 @cache
-def _weights() -> tuple[float, dict[str, float]]:
+def weights() -> Weights:
+    """The weights that answermesh ships."""
     table = tomllib.loads((files("answermesh.agents") / "weights" / "answerable.toml").read_text(encoding="utf-8"))
     assert set(table["weights"]) == set(NAMES), "weights/answerable.toml was fitted on other signs"
-    return table["bias"], table["weights"]
+    return Weights(table["bias"], table["weights"], table["short_answer"]["bias"], table["short_answer"]["slope"])

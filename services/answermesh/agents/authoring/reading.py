@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib.resources import files
 
+from answermesh.agents.authoring.answerable import weights
 from answermesh.agents.authoring.extractive import Scored
 from answermesh.agents.scoring import Reading, probability
 from answermesh.agents.sources import Source
@@ -39,13 +37,17 @@ def to_read(scored: Sequence[Scored], parts: int) -> list[list[Passage]]:
 
 def lifted(scored: Sequence[Scored], readings: Readings) -> list[Scored]:
     """The sentences, those above that hold the piece which the reader chose of their passage."""
-
-    def lift(one: Scored) -> float:
+    found: list[Scored] = []
+    for one in scored:
         reading = readings.get((one.part, one.source.passage.name))
         holds = reading is not None and one.source.start <= reading.start < one.source.end
-        return LIFT * min(max(reading.logit, 0.0), MOST) if reading is not None and holds else 0.0
+        found.append(replace(one, lift=lift(reading)) if reading is not None and holds else one)
+    return found
 
-    return [replace(one, lift=lift(one)) for one in scored]
+
+def lift(reading: Reading) -> float:
+    """What a reading adds to the logit of the sentence that holds its piece."""
+    return LIFT * min(max(reading.logit, 0.0), MOST)
 
 
 def short_answer(best: Source, reading: Reading | None, confidence: float) -> ShortAnswer | None:
@@ -55,8 +57,8 @@ def short_answer(best: Source, reading: Reading | None, confidence: float) -> Sh
     """
     if reading is None or not best.start <= reading.start < reading.end <= best.end:
         return None
-    bias, slope = _weights()
-    right = confidence * probability(bias + slope * reading.logit)
+    fitted = weights()
+    right = confidence * probability(fitted.piece_bias + fitted.piece_slope * reading.logit)
     if right < MIN_SHORT:
         return None
     passage = best.passage
@@ -67,10 +69,3 @@ def short_answer(best: Source, reading: Reading | None, confidence: float) -> Sh
         span=Span(start=passage.span.start + reading.start, end=passage.span.start + reading.end),
         probability=right,
     )
-
-
-@cache
-def _weights() -> tuple[float, float]:
-    """Of a piece's being right where its sentence answers: the logit at a reading of 0, and what a reading's adds."""
-    table = tomllib.loads((files("answermesh.agents") / "weights" / "answerable.toml").read_text(encoding="utf-8"))
-    return table["short_answer"]["bias"], table["short_answer"]["slope"]
